@@ -1,0 +1,94 @@
+"""`status` of a PoolBudget, for the schema and for reading back what was last known."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+
+from poolbudget.resource.spec import MAX_TARGETS, Model
+
+
+class ConditionStatus(Model):
+    """A metav1.Condition."""
+
+    type: Annotated[str, Field(max_length=316)] = Field(description="Which question it answers.")
+    status: Annotated[str, Field(json_schema_extra={"enum": ["True", "False", "Unknown"]})] = Field(
+        description="True is what an administrator wants to see."
+    )
+    observed_generation: int | None = Field(
+        default=None, description="Generation of the spec that it was judged for."
+    )
+    last_transition_time: Annotated[str, Field(json_schema_extra={"format": "date-time"})] = Field(
+        description="When the status last changed."
+    )
+    reason: Annotated[str, Field(min_length=1, max_length=1024)] = Field(
+        description="The reason in one CamelCase word; docs/conditions.md lists them."
+    )
+    message: Annotated[str, Field(max_length=32768)] = Field(
+        description="The reason in a sentence, with what to do."
+    )
+
+
+class CapacityStatus(Model):
+    """What the endpoint accepts, and who said so."""
+
+    max_connections: int = Field(description="Connections that the endpoint accepts.")
+    server_reserved: int = Field(
+        description="Of these, connections that the server keeps for superusers and reserved roles."
+    )
+    source: str = Field(description="Probe, or Declared (spec.capacity.maxConnections).")
+    observed_time: Annotated[str, Field(json_schema_extra={"format": "date-time"})] = Field(
+        description="When this figure was first seen."
+    )
+
+
+class TargetStatus(Model):
+    """One target's share."""
+
+    kind: str = Field(description="Deployment or StatefulSet.")
+    name: str = Field(description="Name of the workload.")
+    pods: int = Field(description="Pods that may hold connections now, terminating ones included.")
+    pool_size: int | None = Field(
+        default=None, description="pool_size that the ConfigMap gives to a starting container."
+    )
+    max_overflow: int | None = Field(
+        default=None, description="max_overflow that the ConfigMap gives to a starting container."
+    )
+    allocated: int = Field(description="Connections that its pods may open.")
+    fair_cap: int | None = Field(
+        default=None, description="Fair pool_size + max_overflow of each of its pools."
+    )
+    config_map_name: str = Field(description="The ConfigMap to read.")
+    sum: str = Field(description="How allocated came about.")
+
+
+class PoolBudgetStatus(Model):
+    """What the operator found and did."""
+
+    observed_generation: int | None = Field(
+        default=None, description="Generation of the spec that this status is about."
+    )
+    conditions: Annotated[list[ConditionStatus], Field(max_length=16)] = Field(
+        default=[],
+        description="Ready and the questions behind it.",
+        json_schema_extra={
+            "x-kubernetes-list-type": "map",
+            "x-kubernetes-list-map-keys": ["type"],
+        },
+    )
+    capacity: CapacityStatus | None = Field(default=None, description="What the endpoint accepts.")
+    usable: int | None = Field(
+        default=None, description="Capacity less all that is reserved: what the targets share."
+    )
+    allocated: int | None = Field(default=None, description="Connections that all pods together may open.")
+    pods: int | None = Field(default=None, description="Pods of all targets.")
+    max_pods: int | None = Field(default=None, description="How many pods fit at their floors.")
+    targets: Annotated[list[TargetStatus], Field(max_length=MAX_TARGETS)] = Field(
+        default=[],
+        description="Each target's share.",
+        json_schema_extra={
+            "x-kubernetes-list-type": "map",
+            "x-kubernetes-list-map-keys": ["kind", "name"],
+        },
+    )
