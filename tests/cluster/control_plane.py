@@ -97,10 +97,6 @@ class ControlPlane(Cluster):
         user_data = {"client-certificate": str(certificate), "client-key": str(certificate)}
         return self.write_kubeconfig(user.replace(":", "-"), user_data)
 
-    def kubeconfig_with_token(self, name: str, token: str) -> Path:
-        """A kubeconfig for whoever the token belongs to."""
-        return self.write_kubeconfig(name, {"token": token})
-
     def write_kubeconfig(self, name: str, user: Manifest) -> Path:
         """Write `<name>.kubeconfig` for this cluster and the given credentials."""
         path = self._folder / f"{name}.kubeconfig"
@@ -237,8 +233,3 @@ def wait_for_default_service_account(cluster: Cluster, namespace: str) -> None:
     cluster.kubectl(
         "wait", "--for=create", "serviceaccount/default", f"--namespace={namespace}", "--timeout=60s"
     )
-
-
-def service_account_token(cluster: Cluster, namespace: str, name: str) -> str:
-    """A token of a service account, valid for a day."""
-    return cluster.kubectl("create", "token", name, f"--namespace={namespace}", "--duration=24h").strip()

@@ -86,8 +86,10 @@ class Postgres:
     def execute(self, sql: str, database: str = "postgres") -> str:
         """Run statements as the superuser; returns the rows, values separated by `|`."""
         done = subprocess.run(
-            [_client(self._programs), "--no-psqlrc", "-X", "-qAt", "-v", "ON_ERROR_STOP=1", "-d"]
-            + [self.url(database=database), "-c", sql],
+            [
+                *(_client(self._programs), "--no-psqlrc", "-qAt", "-v", "ON_ERROR_STOP=1"),
+                *("-d", self.url(database=database), "-c", sql),
+            ],
             capture_output=True,
             text=True,
             check=False,

@@ -154,9 +154,13 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class Inputs:
-    """Everything the planner looks at; `usable` is None while the capacity is unknown."""
+    """Everything the planner looks at; `usable` is None while the capacity is unknown.
+
+    `may_raise` is set once larger shares have been wanted for long enough.
+    """
 
     usable: int | None
     targets: tuple[Target, ...]
     reserve_for: ReserveFor = ReserveFor.NEXT_STEP
     pool_size_percent: int = 70
+    may_raise: bool = True

@@ -13,7 +13,11 @@ from poolbudget.planning.sizes import split_cap
 
 @dataclass(frozen=True, slots=True)
 class TargetPlan:
-    """What one target's starting containers are told."""
+    """What one target's starting containers are told.
+
+    `sizes` is what the ConfigMap shall say now, None for nothing. `fair_cap` is the target's fair share,
+    and `waits_to_raise` says that it is larger than `sizes` and held back for a moment.
+    """
 
     key: TargetKey
     pods: int
@@ -22,6 +26,7 @@ class TargetPlan:
     sizes: PoolSizes | None
     allocated: int
     arithmetic: str
+    waits_to_raise: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,17 +53,23 @@ class Plan:
                 return target
         raise KeyError(str(key))
 
+    @property
+    def waits_to_raise(self) -> bool:
+        """Whether any target's larger share is held back for a moment."""
+        return any(target.waits_to_raise for target in self.targets)
+
 
 def plan(inputs: Inputs) -> Plan:
     """Work out what every target's pods may open, from what the database allows.
 
-    Each target gets one cap for all of its expected pods, by weighted max-min. While the capacity is
-    unknown a target gets its `minPerPool` where one was given, and nothing where none was.
+    Each target gets one cap for all of its expected pods, by weighted max-min. A smaller cap than the
+    published one is told at once, a larger one only when `may_raise` is set. While the capacity is
+    unknown what is published stays; a new target gets its `minPerPool`, and nothing where none is given.
     """
     claims = [Claim(expected_pods(target, inputs.reserve_for), target.bounds) for target in inputs.targets]
     caps = _caps(inputs, claims)
     targets = tuple(
-        _target_plan(target, claim, cap, inputs.pool_size_percent)
+        _target_plan(target, claim, cap, inputs)
         for target, claim, cap in zip(inputs.targets, claims, caps, strict=True)
     )
     floor_sum = sum(claim.floor_cost for claim in claims)
@@ -77,14 +88,31 @@ def plan(inputs: Inputs) -> Plan:
 
 def _caps(inputs: Inputs, claims: Sequence[Claim]) -> list[int | None]:
     if inputs.usable is None:
-        return [target.bounds.min_per_pool for target in inputs.targets]
+        return [_cap_without_capacity(target) for target in inputs.targets]
     return list(fair_caps(inputs.usable, claims))
 
 
-def _target_plan(target: Target, claim: Claim, cap: int | None, pool_size_percent: int) -> TargetPlan:
-    sizes = None if cap is None else split_cap(cap, pool_size_percent)
+def _cap_without_capacity(target: Target) -> int | None:
+    return target.bounds.min_per_pool if target.published is None else target.published.cap
+
+
+def _sizes(target: Target, cap: int | None, inputs: Inputs) -> PoolSizes | None:
+    """What to publish: the cap split in two, or what is published where that must not grow yet."""
+    if cap is None:
+        return None
+    published = target.published
+    fair = split_cap(cap, inputs.pool_size_percent)
+    if published is None:
+        return fair
+    unchanged = inputs.usable is None or (fair.cap > published.cap and not inputs.may_raise)
+    return published if unchanged else fair
+
+
+def _target_plan(target: Target, claim: Claim, cap: int | None, inputs: Inputs) -> TargetPlan:
+    sizes = _sizes(target, cap, inputs)
     pods = len(target.pods)
     allocated = 0 if sizes is None else pods * target.bounds.cost(sizes.cap)
+    fair = None if cap is None else split_cap(cap, inputs.pool_size_percent)
     return TargetPlan(
         key=target.key,
         pods=pods,
@@ -93,6 +121,7 @@ def _target_plan(target: Target, claim: Claim, cap: int | None, pool_size_percen
         sizes=sizes,
         allocated=allocated,
         arithmetic=_pods_in_words(target, sizes, allocated),
+        waits_to_raise=sizes is not None and fair is not None and sizes.cap < fair.cap,
     )
 
 

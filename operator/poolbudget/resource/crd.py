@@ -21,8 +21,7 @@ def structural_schema(model: type[Model]) -> Schema:
     """A model's schema as the API server wants it: references inlined, no titles, no null variants."""
     schema = model.model_json_schema(by_alias=True)
     definitions = schema.pop("$defs", {})
-    result = _structural(schema, definitions)
-    assert isinstance(result, dict)
+    result: Schema = _structural(schema, definitions)
     return result
 
 

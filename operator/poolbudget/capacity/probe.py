@@ -1,0 +1,126 @@
+"""Asks a PostgreSQL server how many connections it allows, over one connection."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ssl
+from typing import Any
+
+from sqlalchemy import text
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import ArgumentError
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+
+from poolbudget.capacity.failures import ProbeFailure, explain
+from poolbudget.capacity.limits import ServerLimits
+from poolbudget.resource.conditions import Reason
+
+_TIMEOUT = 5.0
+"""Seconds for connecting, and for the query."""
+
+# Any role may read these settings. Settings that a version or provider does not know count as 0.
+_LIMITS = text(
+    """
+    SELECT current_setting('max_connections')::int,
+           current_setting('superuser_reserved_connections')::int,
+           coalesce(nullif(current_setting('reserved_connections', true), ''), '0')::int,
+           coalesce(nullif(current_setting('rds.rds_superuser_reserved_connections', true), ''), '0')::int
+    """
+)
+
+_DRIVER = "postgresql+asyncpg"
+_SCHEMES = ("postgresql", "postgres", _DRIVER)
+_SSL_MODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
+
+
+class DatabaseProbe:
+    """One database to ask, over one connection that stays open between two looks.
+
+    The connection is read-only and never more than this one, so that the probe itself takes no part
+    of the budget that it measures but one slot of the administrators' reserve.
+    """
+
+    def __init__(self, url: str) -> None:
+        """Raises ProbeFailure for a text that is not a PostgreSQL URL."""
+        self._url, arguments = parse_url(url)
+        self._engine: AsyncEngine = create_async_engine(
+            self._url,
+            pool_size=1,
+            max_overflow=0,
+            pool_pre_ping=True,
+            pool_timeout=_TIMEOUT,
+            # A probe must never wait for a lock or leave a transaction behind.
+            isolation_level="AUTOCOMMIT",
+            connect_args={
+                "timeout": _TIMEOUT,
+                "command_timeout": _TIMEOUT,
+                "server_settings": {
+                    "application_name": "poolbudget-operator",
+                    "default_transaction_read_only": "on",
+                },
+                # Works behind a pooler in transaction mode, too.
+                "statement_cache_size": 0,
+                **arguments,
+            },
+        )
+
+    async def limits(self) -> ServerLimits:
+        """What the server allows now. Raises ProbeFailure."""
+        try:
+            async with asyncio.timeout(2 * _TIMEOUT), self._engine.connect() as connection:
+                row = (await connection.execute(_LIMITS)).one()
+        except Exception as error:
+            raise explain(error, self._url) from None
+        return ServerLimits(*row)
+
+    async def close(self) -> None:
+        """Give the connection back; a server that does not answer is not waited for."""
+        with contextlib.suppress(Exception):
+            async with asyncio.timeout(_TIMEOUT):
+                await self._engine.dispose()
+
+
+def parse_url(text_of_url: str) -> tuple[URL, dict[str, Any]]:
+    """A URL for SQLAlchemy's asyncpg dialect, and what asyncpg wants beside it.
+
+    Takes the URLs that people have: `postgres://` and `postgresql://`, with libpq's `sslmode`.
+    Raises ProbeFailure, without repeating the URL.
+    """
+    try:
+        url = make_url(text_of_url.strip())
+    except (ArgumentError, ValueError):
+        raise _invalid("it is not a URL") from None
+    if url.drivername not in _SCHEMES:
+        raise _invalid(f"its scheme is {url.drivername!r}")
+    if not url.host:
+        raise _invalid("it names no host")
+    query = dict(url.query)
+    mode = str(query.pop("sslmode", "prefer"))
+    if mode not in _SSL_MODES:
+        raise _invalid(f"sslmode is one of {', '.join(_SSL_MODES)}")
+    root_certificate = query.pop("sslrootcert", None)
+    for unused in ("application_name", "connect_timeout", "target_session_attrs", "channel_binding"):
+        query.pop(unused, None)
+    arguments = {"ssl": _ssl(mode, None if root_certificate is None else str(root_certificate))}
+    return url.set(drivername=_DRIVER, query=query), arguments
+
+
+def _ssl(mode: str, root_certificate: str | None) -> ssl.SSLContext | str:
+    """Asyncpg takes libpq's words; a verified connection uses the system's certificates."""
+    if mode not in ("verify-ca", "verify-full"):
+        return mode
+    try:
+        context = ssl.create_default_context(cafile=root_certificate)
+    except OSError:
+        raise _invalid(f"sslrootcert {root_certificate} cannot be read by the operator") from None
+    context.check_hostname = mode == "verify-full"
+    return context
+
+
+def _invalid(why: str) -> ProbeFailure:
+    return ProbeFailure(
+        Reason.URL_INVALID,
+        f"the URL in the Secret cannot be used: {why}; "
+        "expected postgresql://user:password@host:5432/database",
+    )

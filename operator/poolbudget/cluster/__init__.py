@@ -1,0 +1,1 @@
+"""The Kubernetes side: reading what is there, writing what changed."""

@@ -1,0 +1,53 @@
+"""URL paths of the objects that the operator reads and writes."""
+
+from __future__ import annotations
+
+from poolbudget.planning.inputs import TargetKey
+from poolbudget.resource import GROUP, PLURAL, VERSION
+
+_WORKLOADS = {"Deployment": "deployments", "StatefulSet": "statefulsets"}
+
+
+def budget(namespace: str, name: str) -> str:
+    """A PoolBudget."""
+    return f"/apis/{GROUP}/{VERSION}/namespaces/{namespace}/{PLURAL}/{name}"
+
+
+def budget_status(namespace: str, name: str) -> str:
+    """A PoolBudget's status subresource."""
+    return f"{budget(namespace, name)}/status"
+
+
+def workload(namespace: str, key: TargetKey) -> str:
+    """A Deployment or StatefulSet."""
+    return f"/apis/apps/v1/namespaces/{namespace}/{_WORKLOADS[key.kind]}/{key.name}"
+
+
+def autoscalers(namespace: str) -> str:
+    """The HorizontalPodAutoscalers of a namespace."""
+    return f"/apis/autoscaling/v2/namespaces/{namespace}/horizontalpodautoscalers"
+
+
+def config_maps(namespace: str) -> str:
+    """The ConfigMaps of a namespace."""
+    return f"/api/v1/namespaces/{namespace}/configmaps"
+
+
+def config_map(namespace: str, name: str) -> str:
+    """A ConfigMap."""
+    return f"{config_maps(namespace)}/{name}"
+
+
+def secret(namespace: str, name: str) -> str:
+    """A Secret."""
+    return f"/api/v1/namespaces/{namespace}/secrets/{name}"
+
+
+def pods(namespace: str | None) -> str:
+    """The pods of a namespace, or of the whole cluster."""
+    return "/api/v1/pods" if namespace is None else f"/api/v1/namespaces/{namespace}/pods"
+
+
+def events(namespace: str) -> str:
+    """The Events of a namespace."""
+    return f"/apis/events.k8s.io/v1/namespaces/{namespace}/events"

@@ -1,0 +1,258 @@
+"""The status: figures, and a chain of small checks that become the conditions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from poolbudget.cluster import paths
+from poolbudget.cluster.api import Api, Object
+from poolbudget.cluster.gather import Observed, reference
+from poolbudget.planning.inputs import TargetKey, UpdateMode
+from poolbudget.planning.plan import Plan, TargetPlan
+from poolbudget.resource import API_VERSION, KIND
+from poolbudget.resource.conditions import (
+    Condition,
+    ConditionType,
+    Reason,
+    false,
+    merged,
+    ready,
+    true,
+    unknown,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What the checks look at."""
+
+    observed: Observed
+    plan: Plan
+
+
+def capacity_known(facts: Facts) -> Condition:
+    """Whether anybody has said how many connections there are; a stale answer is one."""
+    observed, kind = facts.observed, ConditionType.CAPACITY_KNOWN
+    failure, capacity = observed.reading.failure, observed.capacity
+    if capacity is None or observed.usable is None:
+        if failure is None:
+            return false(kind, Reason.WAITING_FOR_PROBE, "the database has not answered yet")
+        return false(kind, failure.reason, failure.message)
+    message = f"{capacity.max_connections} connections; usable: {observed.usable.arithmetic}"
+    if observed.usable.warning:
+        message = f"{message}. Warning: {observed.usable.warning}"
+    if failure is not None:
+        message = f"{message}. Last figures kept since {observed.reading.failing_since}: {failure.message}"
+        return true(kind, failure.reason, message)
+    return true(kind, Reason.PROBED if capacity.source == "Probe" else Reason.DECLARED, message)
+
+
+def targets_resolved(facts: Facts) -> Condition:
+    """Whether every target is there and its ConfigMap ours to write."""
+    observed, kind = facts.observed, ConditionType.TARGETS_RESOLVED
+    for name, owner in observed.foreign.items():
+        if owner is None:
+            return false(
+                kind,
+                Reason.CONFIG_MAP_NOT_OURS,
+                f"ConfigMap {name} exists and is not PoolBudget's, so it is left alone: delete it, or "
+                "give the target another configMap.name",
+            )
+        return false(
+            kind,
+            Reason.CONFIG_MAP_TAKEN,
+            f"ConfigMap {name} is written by PoolBudget {owner}: give the target another configMap.name",
+        )
+    if observed.missing:
+        return false(
+            kind,
+            Reason.TARGET_NOT_FOUND,
+            f"not found in namespace {observed.reference.namespace}: {_names(observed.missing)}; create "
+            "it or correct spec.targets (its ConfigMap is written all the same)",
+        )
+    return true(kind, Reason.ALL_FOUND, f"{len(observed.spec.targets)} found")
+
+
+def feasible(facts: Facts) -> Condition:
+    """Whether the expected pods fit at their floors."""
+    observed, plan, kind = facts.observed, facts.plan, ConditionType.FEASIBLE
+    if observed.usable is None:
+        return unknown(kind, Reason.CAPACITY_UNKNOWN, "nothing to compare with before capacity is known")
+    usable = observed.usable.connections
+    if usable <= 0:
+        return false(
+            kind,
+            Reason.NOTHING_USABLE,
+            f"nothing is left for the targets: {observed.usable.arithmetic}; lower spec.reserved or "
+            "raise max_connections",
+        )
+    if not plan.feasible:
+        return false(
+            kind,
+            Reason.MAX_PODS_DO_NOT_FIT,
+            f"{plan.expected_pods} pods may run and need {plan.floor_sum} connections at their floors, "
+            f"usable are {usable}; {plan.max_pods} pods fit: lower the autoscaler's maxReplicas, "
+            "minPerPool or workers, or put a pooler in between",
+        )
+    return true(
+        kind,
+        Reason.PODS_FIT,
+        f"{plan.expected_pods} pods may run and need {plan.floor_sum} of {usable} at their floors",
+    )
+
+
+def within_budget(facts: Facts) -> Condition:
+    """Whether what the pods may open fits."""
+    observed, plan, kind = facts.observed, facts.plan, ConditionType.WITHIN_BUDGET
+    if observed.usable is None:
+        return unknown(kind, Reason.CAPACITY_UNKNOWN, "nothing to compare with before capacity is known")
+    usable = observed.usable.connections
+    message = f"allocated {plan.arithmetic} of {usable} usable"
+    if plan.allocated > usable:
+        return false(kind, Reason.ALLOCATED_EXCEEDS, message)
+    return true(kind, Reason.ALLOCATED_FITS, message)
+
+
+def converged(facts: Facts) -> Condition:
+    """Whether every target's ConfigMap gives its fair share."""
+    kind = ConditionType.CONVERGED
+    unpublished = [target.key for target in facts.plan.targets if target.sizes is None]
+    if unpublished:
+        return false(
+            kind,
+            Reason.NOT_PUBLISHED,
+            f"no ConfigMap before the capacity is known, new containers wait: {_names(unpublished)}; "
+            "a target with minPerPool would start with that",
+        )
+    waiting = [target.key for target in facts.plan.targets if target.waits_to_raise]
+    if waiting:
+        message = f"a larger share is published once it has been stable: {_names(waiting)}"
+        return false(kind, Reason.WAITING_TO_RAISE, message)
+    return true(kind, Reason.PUBLISHED, "every target's ConfigMap gives its fair share")
+
+
+def exclusive(facts: Facts) -> Condition:
+    """Whether no other PoolBudget counts on the same connections."""
+    observed, kind = facts.observed, ConditionType.EXCLUSIVE
+    for neighbour in observed.neighbours:
+        if neighbour.shared_targets:
+            return false(
+                kind,
+                Reason.TARGET_BOUND_TWICE,
+                f"{_names(neighbour.shared_targets)} is bound by PoolBudget {neighbour.name} too, for the "
+                "same endpoint: remove it from one of them",
+            )
+    if observed.neighbours:
+        names = ", ".join(neighbour.name for neighbour in observed.neighbours)
+        return false(
+            kind,
+            Reason.ENDPOINT_SHARED,
+            f"PoolBudget {names} uses the same endpoint, and each counts on all of it: bind all "
+            "targets in one PoolBudget, or lower maxConnections in each",
+        )
+    return true(kind, Reason.ONLY_BUDGET, "no other PoolBudget uses this endpoint")
+
+
+CHECKS: tuple[Callable[[Facts], Condition], ...] = (
+    capacity_known,
+    targets_resolved,
+    feasible,
+    within_budget,
+    exclusive,
+    converged,
+)
+
+
+def conditions(facts: Facts) -> list[Condition]:
+    """Ready, and the answers behind it."""
+    answers = [check(facts) for check in CHECKS]
+    return [ready(answers), *answers]
+
+
+def new_status(facts: Facts, now: str) -> Object:
+    """The whole status, times taken over from the old one where nothing changed."""
+    observed, plan = facts.observed, facts.plan
+    old = observed.manifest.get("status") or {}
+    status: dict[str, Any] = {
+        "observedGeneration": observed.generation,
+        "conditions": merged(old.get("conditions") or [], conditions(facts), observed.generation, now),
+        "capacity": None if observed.capacity is None else observed.capacity.to_status(),
+        "usable": None if observed.usable is None else observed.usable.connections,
+        "allocated": plan.allocated,
+        "pods": plan.pods,
+        "maxPods": plan.max_pods,
+        "targets": [_target_status(observed, target) for target in plan.targets],
+    }
+    return _without_none(status)
+
+
+def invalid_status(manifest: Object, message: str, now: str) -> Object:
+    """The old status with Ready=False: the last good values stay."""
+    old = manifest.get("status") or {}
+    generation = manifest["metadata"]["generation"]
+    condition = false(ConditionType.READY, Reason.INVALID_SPEC, message)
+    kept = [item for item in old.get("conditions") or [] if item["type"] != ConditionType.READY.value]
+    fresh = merged(old.get("conditions") or [], [condition], generation, now)
+    return {**old, "observedGeneration": generation, "conditions": [*fresh, *kept]}
+
+
+def is_pressing(old: Object, new: Object) -> bool:
+    """Whether a new status must be told at once: a condition, the spec or the capacity changed.
+
+    Mere counts may wait a moment, so that a burst of pods is a few writes and not hundreds.
+    """
+
+    def essence(status: Object) -> object:
+        answers = [(item["type"], item["status"], item["reason"]) for item in status.get("conditions") or []]
+        return (
+            status.get("observedGeneration"),
+            status.get("capacity"),
+            [answer for answer in answers if answer[0] != ConditionType.CONVERGED.value],
+        )
+
+    return essence(old) != essence(new)
+
+
+async def write_status(api: Api, manifest: Object, status: Object) -> None:
+    """Replace the status. Raises ApiError; a conflict where the PoolBudget was changed meanwhile."""
+    budget = reference(manifest)
+    body = {
+        "apiVersion": API_VERSION,
+        "kind": KIND,
+        "metadata": {
+            "name": budget.name,
+            "namespace": budget.namespace,
+            "resourceVersion": manifest["metadata"]["resourceVersion"],
+        },
+        "status": status,
+    }
+    await api.apply(paths.budget_status(budget.namespace, budget.name), body, budget.field_manager)
+
+
+def _target_status(observed: Observed, target: TargetPlan) -> dict[str, Any]:
+    spec = observed.target_spec(target.key)
+    is_written = spec.update_mode is not UpdateMode.OFF and spec.config_map_name not in observed.foreign
+    sizes = target.sizes if is_written else None
+    return _without_none(
+        {
+            "kind": target.key.kind,
+            "name": target.key.name,
+            "pods": target.pods,
+            "poolSize": None if sizes is None else sizes.pool_size,
+            "maxOverflow": None if sizes is None else sizes.max_overflow,
+            "allocated": target.allocated,
+            "fairCap": target.fair_cap,
+            "configMapName": spec.config_map_name,
+            "sum": target.arithmetic,
+        }
+    )
+
+
+def _without_none(values: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in values.items() if value is not None}
+
+
+def _names(keys: Iterable[TargetKey]) -> str:
+    return ", ".join(str(key) for key in keys)

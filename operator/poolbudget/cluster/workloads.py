@@ -1,0 +1,99 @@
+"""Workloads and autoscalers, from the API's words to the planner's."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from poolbudget.cluster.api import Object
+from poolbudget.cluster.pods import Labels, PodRecord
+from poolbudget.planning.inputs import (
+    Autoscaler,
+    MaxSurge,
+    ScalingPolicy,
+    SelectPolicy,
+    TargetKey,
+    Workload,
+)
+
+# Kubernetes, pkg/apis/apps/v1/defaults.go: a rolling update without maxSurge.
+_DEFAULT_SURGE = "25%"
+
+
+def workload(manifest: Object, autoscaler: Autoscaler | None) -> Workload:
+    """What a Deployment or StatefulSet asks for."""
+    spec = manifest["spec"]
+    desired = spec.get("replicas", 1)
+    return Workload(desired=desired, max_surge=_surge(manifest["kind"], spec), autoscaler=autoscaler)
+
+
+def _surge(kind: str, spec: Object) -> MaxSurge:
+    """Pods that a rollout adds; a StatefulSet or `strategy: Recreate` replaces pods in place."""
+    strategy = spec.get("strategy") or {}
+    if kind != "Deployment" or strategy.get("type") == "Recreate":
+        return MaxSurge(0)
+    value = (strategy.get("rollingUpdate") or {}).get("maxSurge", _DEFAULT_SURGE)
+    if isinstance(value, int):
+        return MaxSurge(value)
+    return MaxSurge(int(value.removesuffix("%")), percent=True)
+
+
+def autoscaler(manifest: Object) -> Autoscaler:
+    """A HorizontalPodAutoscaler's bounds and scale-up policies."""
+    spec = manifest["spec"]
+    scale_up = (spec.get("behavior") or {}).get("scaleUp")
+    policies: tuple[ScalingPolicy, ...] | None = None
+    select = SelectPolicy.MAX
+    if "behavior" in spec:
+        listed = (scale_up or {}).get("policies") or []
+        policies = tuple(ScalingPolicy(policy["type"], policy["value"]) for policy in listed)
+        select = SelectPolicy((scale_up or {}).get("selectPolicy") or "Max")
+    return Autoscaler(spec.get("minReplicas", 1), spec["maxReplicas"], policies, select)
+
+
+def scale_target(manifest: Object) -> TargetKey:
+    """The workload that an autoscaler scales."""
+    reference = manifest["spec"]["scaleTargetRef"]
+    return TargetKey(reference["kind"], reference["name"])
+
+
+def autoscaler_of(key: TargetKey, autoscalers: Iterable[Object]) -> Autoscaler | None:
+    """The autoscaler of a workload; of several the one that may go furthest."""
+    matching = [autoscaler(item) for item in autoscalers if scale_target(item) == key]
+    return max(matching, key=lambda item: item.max_replicas, default=None)
+
+
+def belongs_to(pod: PodRecord, key: TargetKey, manifest: Object | None) -> bool:
+    """Whether a pod is one of a workload's: by its owner, or by the selector.
+
+    The owner is known even when the workload is gone and its pods still terminate; the selector
+    finds pods that lost their owner and may be adopted again.
+    """
+    if pod.owner is not None:
+        return pod.owner == key
+    return manifest is not None and selects(manifest["spec"].get("selector") or {}, pod.labels)
+
+
+def selects(selector: Object, labels: Labels) -> bool:
+    """metav1.LabelSelector; an empty one selects nothing here, since workloads need one."""
+    have = dict(labels)
+    wanted = selector.get("matchLabels") or {}
+    expressions = selector.get("matchExpressions") or []
+    if not wanted and not expressions:
+        return False
+    if any(have.get(key) != value for key, value in wanted.items()):
+        return False
+    return all(_matches(expression, have) for expression in expressions)
+
+
+def _matches(expression: Object, labels: dict[str, str]) -> bool:
+    value = labels.get(expression["key"])
+    values = expression.get("values") or []
+    match expression["operator"]:
+        case "In":
+            return value in values
+        case "NotIn":
+            return value not in values
+        case "Exists":
+            return value is not None
+        case _:
+            return value is None

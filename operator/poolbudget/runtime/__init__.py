@@ -1,0 +1,1 @@
+"""The running operator: watching, queueing, probing, reconciling."""

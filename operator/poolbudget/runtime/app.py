@@ -1,0 +1,129 @@
+"""Puts the parts together and runs them under kopf."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import kopf
+import prometheus_client
+
+from poolbudget.cluster import config_map
+from poolbudget.cluster.api import Api
+from poolbudget.runtime.controller import Controller
+from poolbudget.runtime.handlers import Handlers, register
+from poolbudget.runtime.metrics import Metrics
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How the operator runs. No namespaces: the whole cluster. A port of 0: not served."""
+
+    namespaces: Sequence[str] = ()
+    address: str = "0.0.0.0"  # noqa: S104 - the kubelet and Prometheus reach the pod by its address
+    health_port: int = 8081
+    metrics_port: int = 8080
+
+
+class Operator:
+    """One running operator."""
+
+    def __init__(self, options: Options) -> None:
+        self._options = options
+        self._registry = prometheus_client.CollectorRegistry()
+        prometheus_client.ProcessCollector(registry=self._registry)
+        self._metrics = Metrics(self._registry)
+        self._handlers: Handlers | None = None
+        self._stack = contextlib.AsyncExitStack()
+        self._running: asyncio.Task[None] | None = None
+
+    async def run(self) -> None:
+        """Run until SIGTERM or SIGINT."""
+        options = self._options
+        health = f"http://{options.address}:{options.health_port}/healthz"
+        await kopf.operator(
+            registry=self._kopf_registry(),
+            settings=_settings(),
+            standalone=True,
+            clusterwide=not options.namespaces,
+            namespaces=list(options.namespaces),
+            liveness_endpoint=health if options.health_port else None,
+        )
+
+    def _kopf_registry(self) -> kopf.OperatorRegistry:
+        registry = kopf.OperatorRegistry()
+        kopf.on.startup(registry=registry)(self._start)
+        kopf.on.cleanup(registry=registry)(self._stop)
+        kopf.on.login(registry=registry)(_login)
+        kopf.on.probe(id="controller", registry=registry)(self._alive)
+        register(registry, self._current_handlers)
+        return registry
+
+    def _current_handlers(self) -> Handlers:
+        if self._handlers is None:
+            raise RuntimeError("kopf handled an event before the start was over")
+        return self._handlers
+
+    async def _start(self, **_: Any) -> None:
+        api = await Api.connect()
+        self._stack.push_async_callback(api.close)
+        controller = Controller(api, list(self._options.namespaces), self._metrics)
+        self._stack.push_async_callback(controller.close)
+        self._handlers = Handlers(controller)
+        await self._stack.enter_async_context(self._serve_metrics())
+        self._running = asyncio.create_task(controller.run(), name="controller")
+        self._running.add_done_callback(_end_with_it)
+
+    async def _stop(self, **_: Any) -> None:
+        if self._running is not None:
+            self._running.cancel()
+            await asyncio.gather(self._running, return_exceptions=True)
+        await self._stack.aclose()
+
+    async def _alive(self, **_: Any) -> str:
+        """Kopf's health endpoint fails when this raises: the kubelet restarts the container."""
+        if self._running is None or self._running.done():
+            raise RuntimeError("the controller has ended")
+        return "running"
+
+    @contextlib.asynccontextmanager
+    async def _serve_metrics(self) -> AsyncIterator[None]:
+        if not self._options.metrics_port:
+            yield
+            return
+        server, thread = prometheus_client.start_http_server(
+            self._options.metrics_port, self._options.address, self._registry
+        )
+        try:
+            yield
+        finally:
+            server.shutdown()
+            server.server_close()
+            thread.join()
+
+
+def _end_with_it(task: asyncio.Task[None]) -> None:
+    if not task.cancelled() and task.exception() is not None:
+        logger.error("The controller ended: %s", task.exception(), exc_info=task.exception())
+
+
+def _login(**kwargs: Any) -> kopf.ConnectionInfo | None:
+    """The same credentials as ours: kubeconfig or service account, as the kubernetes package says."""
+    return kopf.login_via_client(**kwargs)
+
+
+def _settings() -> kopf.OperatorSettings:
+    settings = kopf.OperatorSettings()
+    # Our Events are posted by ourselves, on new sizes only.
+    settings.posting.enabled = False
+    # Other people's ConfigMaps are none of our business, and many.
+    settings.watching.label_selectors["", "v1", "configmaps"] = (
+        f"{config_map.MANAGED_BY}={config_map.MANAGER}"
+    )
+    return settings

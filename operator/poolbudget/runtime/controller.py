@@ -1,0 +1,161 @@
+"""The controller: gather, plan, apply, and say so."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+from dataclasses import replace
+
+from poolbudget.cluster import events, paths
+from poolbudget.cluster.api import Api, ApiError, Object
+from poolbudget.cluster.apply import Change, apply
+from poolbudget.cluster.gather import InvalidSpecError, Observed, gather, parse_spec
+from poolbudget.cluster.pods import PodCache, PodRecord
+from poolbudget.cluster.status import Facts, invalid_status, is_pressing, new_status, write_status
+from poolbudget.planning.plan import Plan, plan
+from poolbudget.runtime import clock
+from poolbudget.runtime.index import BudgetEntry, BudgetIndex, BudgetKey
+from poolbudget.runtime.metrics import Metrics
+from poolbudget.runtime.pace import RaiseGate, StatusPace
+from poolbudget.runtime.prober import Prober
+from poolbudget.runtime.queue import WorkQueue
+
+logger = logging.getLogger(__name__)
+
+RESYNC = 60.0
+"""Seconds after which every PoolBudget is looked at again, event or not."""
+
+
+class Controller:
+    """Keeps every PoolBudget's ConfigMaps and status as they should be."""
+
+    def __init__(self, api: Api, namespaces: list[str], metrics: Metrics) -> None:
+        self._api = api
+        self._metrics = metrics
+        self.index = BudgetIndex()
+        self.queue: WorkQueue[BudgetKey] = WorkQueue(self.reconcile)
+        self.prober = Prober(api, lambda key: self.queue.mark(key, urgent=True))
+        self.pods = PodCache(api, namespaces, self._pod_changed)
+        self._raises: RaiseGate[BudgetKey] = RaiseGate()
+        self._statuses: StatusPace[BudgetKey] = StatusPace()
+        self._instance = socket.gethostname()
+
+    async def run(self) -> None:
+        """Follow pods and look at everything again from time to time, until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self.pods.run())
+            group.create_task(self._resync())
+
+    async def close(self) -> None:
+        """Finish what is under way."""
+        await self.queue.close()
+        await self.prober.close()
+
+    async def reconcile(self, key: BudgetKey) -> None:
+        """One turn: gather -> plan -> apply -> status. Raises ApiError."""
+        await self.pods.wait_until_listed()
+        manifest = await self._api.find(paths.budget(*key))
+        if manifest is None or manifest["metadata"].get("deletionTimestamp"):
+            self.forget(key)
+            return
+        with self._metrics.reconcile_seconds.time():
+            try:
+                outcome = await self._reconcile(key, manifest)
+            except InvalidSpecError as error:
+                outcome = "invalid"
+                await self._tell(key, manifest, invalid_status(manifest, str(error), clock.now()))
+            except ApiError as error:
+                if not error.is_conflict:
+                    raise
+                # Somebody wrote meanwhile: what was planned no longer counts.
+                outcome = "conflict"
+                self.queue.mark(key, urgent=True)
+        self._metrics.reconciles.labels(outcome).inc()
+
+    async def _reconcile(self, key: BudgetKey, manifest: Object) -> str:
+        spec = parse_spec(manifest)
+        self.index.put(key, BudgetEntry.of(manifest["metadata"]["generation"], spec))
+        self.prober.follow(key, spec.capacity.probe)
+        neighbours = self.index.neighbours(key)
+        reading = self.prober.reading(key)
+        observed = await gather(self._api, self.pods, manifest, reading, neighbours, clock.now())
+        decided = self._plan(key, observed)
+        changes = await apply(self._api, observed, decided)
+        self._metrics.config_map_writes.inc(len(changes))
+        await self._tell(key, manifest, new_status(Facts(observed, decided), clock.now()))
+        await self._announce(observed, changes)
+        return "changed" if changes else "unchanged"
+
+    def _plan(self, key: BudgetKey, observed: Observed) -> Plan:
+        """The plan for now; larger shares only once they have been stable."""
+        cautious = plan(replace(observed.inputs, may_raise=False))
+        if not cautious.waits_to_raise:
+            self._raises.forget(key)
+            return cautious
+        wanted = tuple((target.key, target.fair_cap) for target in cautious.targets)
+        wait = self._raises.seconds_until_open(key, wanted, asyncio.get_running_loop().time())
+        if wait > 0:
+            self.queue.mark_after(key, wait)
+            return cautious
+        self._raises.forget(key)
+        return plan(replace(observed.inputs, may_raise=True))
+
+    async def _tell(self, key: BudgetKey, manifest: Object, status: Object) -> None:
+        """Write the status if it changed; mere counts not too often."""
+        self._metrics.show(key, status)
+        old = manifest.get("status") or {}
+        if status == old:
+            return
+        now = asyncio.get_running_loop().time()
+        wait = self._statuses.seconds_until_due(key, now)
+        if wait > 0 and not is_pressing(old, status):
+            self.queue.mark_after(key, wait)
+            return
+        await write_status(self._api, manifest, status)
+        self._statuses.wrote(key, now)
+        self._metrics.status_writes.inc()
+
+    async def _announce(self, observed: Observed, changes: list[Change]) -> None:
+        """An Event for each new size; one that cannot be posted is no reason to try all again."""
+        for change in changes:
+            if change.before == change.wanted.sizes:
+                continue
+            logger.info("%s: %s", observed.reference, change)
+            try:
+                await events.post(
+                    self._api, observed.reference, "SizesPublished", str(change), instance=self._instance
+                )
+            except ApiError as error:
+                logger.warning("%s: no Event posted: %s", observed.reference, error)
+
+    def forget(self, key: BudgetKey) -> None:
+        """A PoolBudget is gone; its ConfigMaps stay or go by their owner reference."""
+        entry = self.index.get(key)
+        self.index.remove(key)
+        self.prober.forget(key)
+        self._raises.forget(key)
+        self._statuses.forget(key)
+        self._metrics.forget(key)
+        self.queue.forget(key)
+        if entry is not None:
+            self.mark_endpoint(entry.endpoint)
+
+    def mark_endpoint(self, endpoint: tuple[str, int]) -> None:
+        """Whoever shares an endpoint has to say so, or no longer."""
+        for key in self.index.on_endpoint(endpoint):
+            self.queue.mark(key)
+
+    def _pod_changed(self, pod: PodRecord) -> None:
+        if pod.owner is None:
+            concerned = self.index.in_namespace(pod.namespace)
+        else:
+            concerned = self.index.binding(pod.namespace, pod.owner)
+        for key in concerned:
+            self.queue.mark(key)
+
+    async def _resync(self) -> None:
+        while True:
+            await asyncio.sleep(RESYNC)
+            for key in self.index.all():
+                self.queue.mark(key)

@@ -1,0 +1,89 @@
+"""Which PoolBudgets an event concerns. Built from events, so a hint and never the truth."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from poolbudget.cluster.gather import Neighbour
+from poolbudget.planning.inputs import TargetKey
+from poolbudget.resource.spec import PoolBudgetSpec
+
+
+class BudgetKey(NamedTuple):
+    """A PoolBudget."""
+
+    namespace: str
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.namespace}/{self.name}"
+
+
+@dataclass(frozen=True, slots=True)
+class BudgetEntry:
+    """What decides whom an event concerns."""
+
+    generation: int
+    endpoint: tuple[str, int]
+    targets: frozenset[TargetKey]
+
+    @classmethod
+    def of(cls, generation: int, spec: PoolBudgetSpec) -> BudgetEntry:
+        """The entry of a spec."""
+        targets = frozenset(TargetKey(item.kind, item.name) for item in spec.targets)
+        return cls(generation, (spec.endpoint.host.lower().rstrip("."), spec.endpoint.port), targets)
+
+
+class BudgetIndex:
+    """All PoolBudgets by name, target and endpoint."""
+
+    def __init__(self) -> None:
+        self._entries: dict[BudgetKey, BudgetEntry] = {}
+
+    def get(self, key: BudgetKey) -> BudgetEntry | None:
+        """The entry of a PoolBudget, if it is known."""
+        return self._entries.get(key)
+
+    def put(self, key: BudgetKey, entry: BudgetEntry) -> None:
+        """Remember a PoolBudget as it is now."""
+        self._entries[key] = entry
+
+    def remove(self, key: BudgetKey) -> None:
+        """Forget a PoolBudget."""
+        self._entries.pop(key, None)
+
+    def all(self) -> list[BudgetKey]:
+        """All PoolBudgets."""
+        return list(self._entries)
+
+    def binding(self, namespace: str, target: TargetKey) -> list[BudgetKey]:
+        """The PoolBudgets that bind a workload."""
+        return [
+            key
+            for key, entry in self._entries.items()
+            if key.namespace == namespace and target in entry.targets
+        ]
+
+    def in_namespace(self, namespace: str) -> list[BudgetKey]:
+        """The PoolBudgets of a namespace."""
+        return [key for key in self._entries if key.namespace == namespace]
+
+    def neighbours(self, key: BudgetKey) -> tuple[Neighbour, ...]:
+        """Other PoolBudgets on the same endpoint, wherever they are."""
+        entry = self._entries.get(key)
+        return () if entry is None else tuple(self._neighbours(key, entry))
+
+    def on_endpoint(self, endpoint: tuple[str, int]) -> list[BudgetKey]:
+        """The PoolBudgets on an endpoint."""
+        return [key for key, entry in self._entries.items() if entry.endpoint == endpoint]
+
+    def _neighbours(self, key: BudgetKey, entry: BudgetEntry) -> Iterator[Neighbour]:
+        for other in sorted(self.on_endpoint(entry.endpoint)):
+            if other == key:
+                continue
+            same_namespace = other.namespace == key.namespace
+            shared = entry.targets & self._entries[other].targets if same_namespace else frozenset()
+            name = other.name if same_namespace else str(other)
+            yield Neighbour(name, tuple(sorted(shared)))
