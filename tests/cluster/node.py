@@ -183,30 +183,37 @@ def write_image(archive: Path, pause: Path) -> None:
             tar.addfile(entry, io.BytesIO(content_bytes))
 
 
-def python_patch(container: str, command: list[str]) -> dict[str, Any]:
-    """A strategic merge patch for a pod template: run this machine's Python on the test node."""
+def on_this_machine(pod_spec: dict[str, Any], command: list[str]) -> dict[str, Any]:
+    """A pod spec whose first container runs this machine's Python on the test node.
+
+    `command` follows the interpreter; everything else of the spec stays.
+    """
     paths = ["/usr", "/lib", "/lib64", "/bin", "/etc/ssl", sys.base_prefix, sys.prefix, _sources()]
     folders = sorted({path for path in paths if Path(path).exists()})
-    volumes = [{"name": f"machine-{index}", "hostPath": {"path": path}} for index, path in enumerate(folders)]
-    mounts = [
-        {"name": f"machine-{index}", "mountPath": path, "readOnly": True}
-        for index, path in enumerate(folders)
+    names = [f"machine-{index}" for index in range(len(folders))]
+    first, *others = pod_spec["containers"]
+    container = {
+        **first,
+        "image": IMAGE,
+        "imagePullPolicy": "Never",
+        "command": [sys.executable, "-u", *command],
+        "volumeMounts": [
+            *first.get("volumeMounts", []),
+            *(
+                {"name": name, "mountPath": folder, "readOnly": True}
+                for name, folder in zip(names, folders, strict=True)
+            ),
+        ],
+    }
+    volumes = [
+        {"name": name, "hostPath": {"path": folder}} for name, folder in zip(names, folders, strict=True)
     ]
     return {
-        "spec": {
-            # No network plugin but loopback: pods use the machine's.
-            "hostNetwork": True,
-            "volumes": volumes,
-            "containers": [
-                {
-                    "name": container,
-                    "image": IMAGE,
-                    "imagePullPolicy": "Never",
-                    "command": [sys.executable, "-u", *command],
-                    "volumeMounts": mounts,
-                }
-            ],
-        }
+        **pod_spec,
+        # No network plugin but loopback: pods use the machine's.
+        "hostNetwork": True,
+        "containers": [container, *others],
+        "volumes": [*pod_spec.get("volumes", []), *volumes],
     }
 
 

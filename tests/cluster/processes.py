@@ -133,9 +133,10 @@ def clean_up(folder: Path) -> None:
     if not folder.exists():
         return
     _end(list(reversed(_registered(folder))))
-    _end(_mentioning(folder))
+    # Containers first: a shim whose container has ended goes by itself.
     for group in _control_groups(folder):
         _empty(group)
+    _end(_mentioning(folder), grace=1.0)
     _unmount(folder)
     shutil.rmtree(folder, ignore_errors=True)
 
@@ -164,11 +165,11 @@ def _mentioning(folder: Path) -> list[psutil.Process]:
     return found
 
 
-def _end(processes: list[psutil.Process]) -> None:
+def _end(processes: list[psutil.Process], grace: float = _GRACE) -> None:
     for process in processes:
         with contextlib.suppress(psutil.Error):
             process.terminate()
-    _, alive = psutil.wait_procs(processes, _GRACE)
+    _, alive = psutil.wait_procs(processes, grace)
     for process in alive:
         with contextlib.suppress(psutil.Error):
             process.kill()

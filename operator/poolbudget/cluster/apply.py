@@ -9,7 +9,7 @@ from poolbudget.cluster import config_map, paths
 from poolbudget.cluster.api import Api, Object
 from poolbudget.cluster.config_map import BudgetReference, WantedConfigMap
 from poolbudget.cluster.gather import Observed
-from poolbudget.planning.inputs import PoolSizes, TargetKey
+from poolbudget.planning.inputs import PoolSizes
 from poolbudget.planning.plan import Plan
 
 
@@ -31,6 +31,14 @@ class Change:
         return f"{self.wanted.target}: {before} -> {self.wanted.sizes}"
 
 
+@dataclass(frozen=True, slots=True)
+class Written:
+    """A change that the API server has confirmed, with the ConfigMap's new resourceVersion."""
+
+    change: Change
+    version: str
+
+
 def changes(observed: Observed, plan: Plan) -> list[Change]:
     """The ConfigMaps that differ from the plan. Foreign ones are left alone."""
     result: list[Change] = []
@@ -46,27 +54,19 @@ def changes(observed: Observed, plan: Plan) -> list[Change]:
     return result
 
 
-async def apply(api: Api, observed: Observed, plan: Plan) -> list[Change]:
-    """Write the changes; returns them. Raises ApiError; a conflict means: gather and plan again."""
+async def apply(api: Api, observed: Observed, plan: Plan) -> list[Written]:
+    """Write the changes; returns what was confirmed. Raises ApiError; a conflict means: gather and plan again."""
     todo = changes(observed, plan)
     budget = observed.reference
     lowering = [change for change in todo if not change.raises]
-    await asyncio.gather(*(_write(api, budget, change) for change in lowering))
+    lowered = await asyncio.gather(*(_write(api, budget, change) for change in lowering))
     raising = [change for change in todo if change.raises]
-    await asyncio.gather(*(_write(api, budget, change) for change in raising))
-    return todo
+    raised = await asyncio.gather(*(_write(api, budget, change) for change in raising))
+    return [*lowered, *raised]
 
 
-async def _write(api: Api, budget: BudgetReference, change: Change) -> None:
+async def _write(api: Api, budget: BudgetReference, change: Change) -> Written:
     body = config_map.to_manifest(change.wanted, budget, change.live)
     path = paths.config_map(budget.namespace, change.wanted.name)
-    await api.apply(path, body, budget.field_manager)
-
-
-def published_after(observed: Observed, plan: Plan, key: TargetKey) -> PoolSizes | None:
-    """What the target's ConfigMap says once the plan is applied; None where it is not ours."""
-    spec = observed.target_spec(key)
-    if spec.config_map_name in observed.foreign:
-        return None
-    target = plan.target(key)
-    return target.sizes
+    answer = await api.apply(path, body, budget.field_manager)
+    return Written(change, answer["metadata"]["resourceVersion"])

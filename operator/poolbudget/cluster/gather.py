@@ -19,6 +19,8 @@ from poolbudget.planning.inputs import Inputs, Target, TargetBounds, TargetKey
 from poolbudget.resource.spec import PoolBudgetSpec, TargetSpec
 from poolbudget.resource.status import PoolBudgetStatus
 
+_FROM_CACHE = {"resourceVersion": "0"}
+
 
 @dataclass(frozen=True, slots=True)
 class Neighbour:
@@ -134,7 +136,13 @@ async def gather(
 
 
 async def _autoscalers(api: Api, namespace: str) -> list[Object]:
-    items: list[Object] = (await api.get(paths.autoscalers(namespace)))["items"]
+    """From the API server's own cache, milliseconds behind at most.
+
+    A list without a version waits until that cache has caught up, up to 100 ms where nothing else
+    moves (Kubernetes, ConsistentListFromCache), which would cost more than it gives: an autoscaler
+    announces nothing, and its change is an event that leads here again.
+    """
+    items: list[Object] = (await api.get(paths.autoscalers(namespace), _FROM_CACHE))["items"]
     return items
 
 
@@ -146,7 +154,7 @@ async def _config_maps(
     The current ones are read one by one: a list may come from a cache that lags behind our own writes.
     """
     selector = f"{config_map.MANAGED_BY}={config_map.MANAGER},{config_map.BUDGET}={budget.name}"
-    query: dict[str, str | int] = {"labelSelector": selector, "resourceVersion": "0"}
+    query = {"labelSelector": selector, **_FROM_CACHE}
     unique = list(dict.fromkeys(names))
     listed, found = await asyncio.gather(
         api.get(paths.config_maps(budget.namespace), query),

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from poolbudget.cluster import events, paths
 from poolbudget.cluster.api import Api, ApiError, Object
-from poolbudget.cluster.apply import Change, apply
+from poolbudget.cluster.apply import Written, apply
 from poolbudget.cluster.gather import InvalidSpecError, Observed, gather, parse_spec
 from poolbudget.cluster.pods import PodCache, PodRecord
 from poolbudget.cluster.status import Facts, invalid_status, is_pressing, new_status, write_status
@@ -17,7 +17,7 @@ from poolbudget.planning.plan import Plan, plan
 from poolbudget.runtime import clock
 from poolbudget.runtime.index import BudgetEntry, BudgetIndex, BudgetKey
 from poolbudget.runtime.metrics import Metrics
-from poolbudget.runtime.pace import RaiseGate, StatusPace
+from poolbudget.runtime.pace import Pace
 from poolbudget.runtime.prober import Prober
 from poolbudget.runtime.queue import WorkQueue
 
@@ -25,6 +25,12 @@ logger = logging.getLogger(__name__)
 
 RESYNC = 60.0
 """Seconds after which every PoolBudget is looked at again, event or not."""
+
+_RAISE_PACE = (5.0, 30.0)
+"""Seconds for which a larger share must be wanted unchanged, and after which it is granted anyhow."""
+
+_COUNT_PACE = (1.0, 10.0)
+"""The same for a status that differs in mere counts: a burst of pods is one write and not hundreds."""
 
 
 class Controller:
@@ -37,8 +43,9 @@ class Controller:
         self.queue: WorkQueue[BudgetKey] = WorkQueue(self.reconcile)
         self.prober = Prober(api, lambda key: self.queue.mark(key, urgent=True))
         self.pods = PodCache(api, namespaces, self._pod_changed)
-        self._raises: RaiseGate[BudgetKey] = RaiseGate()
-        self._statuses: StatusPace[BudgetKey] = StatusPace()
+        self._raises: Pace[BudgetKey] = Pace(*_RAISE_PACE)
+        self._counts: Pace[BudgetKey] = Pace(*_COUNT_PACE)
+        self._own_writes: dict[tuple[str, str], str] = {}
         self._instance = socket.gethostname()
 
     async def run(self) -> None:
@@ -81,11 +88,11 @@ class Controller:
         reading = self.prober.reading(key)
         observed = await gather(self._api, self.pods, manifest, reading, neighbours, clock.now())
         decided = self._plan(key, observed)
-        changes = await apply(self._api, observed, decided)
-        self._metrics.config_map_writes.inc(len(changes))
+        written = await apply(self._api, observed, decided)
+        self._remember(key, written)
         await self._tell(key, manifest, new_status(Facts(observed, decided), clock.now()))
-        await self._announce(observed, changes)
-        return "changed" if changes else "unchanged"
+        await self._announce(observed, written)
+        return "changed" if written else "unchanged"
 
     def _plan(self, key: BudgetKey, observed: Observed) -> Plan:
         """The plan for now; larger shares only once they have been stable."""
@@ -94,7 +101,7 @@ class Controller:
             self._raises.forget(key)
             return cautious
         wanted = tuple((target.key, target.fair_cap) for target in cautious.targets)
-        wait = self._raises.seconds_until_open(key, wanted, asyncio.get_running_loop().time())
+        wait = self._raises.seconds_until_due(key, wanted, asyncio.get_running_loop().time())
         if wait > 0:
             self.queue.mark_after(key, wait)
             return cautious
@@ -106,19 +113,29 @@ class Controller:
         self._metrics.show(key, status)
         old = manifest.get("status") or {}
         if status == old:
+            self._counts.forget(key)
             return
-        now = asyncio.get_running_loop().time()
-        wait = self._statuses.seconds_until_due(key, now)
-        if wait > 0 and not is_pressing(old, status):
-            self.queue.mark_after(key, wait)
-            return
+        if not is_pressing(old, status):
+            wait = self._counts.seconds_until_due(key, status, asyncio.get_running_loop().time())
+            if wait > 0:
+                self.queue.mark_after(key, wait)
+                return
         await write_status(self._api, manifest, status)
-        self._statuses.wrote(key, now)
+        self._counts.forget(key)
         self._metrics.status_writes.inc()
 
-    async def _announce(self, observed: Observed, changes: list[Change]) -> None:
+    def _remember(self, key: BudgetKey, written: list[Written]) -> None:
+        self._metrics.config_map_writes.inc(len(written))
+        for item in written:
+            self._own_writes[key.namespace, item.change.wanted.name] = item.version
+
+    def is_own_write(self, namespace: str, name: str, version: str) -> bool:
+        """Whether a ConfigMap's version is the one that we wrote last: then there is nothing to do."""
+        return self._own_writes.get((namespace, name)) == version
+
+    async def _announce(self, observed: Observed, written: list[Written]) -> None:
         """An Event for each new size; one that cannot be posted is no reason to try all again."""
-        for change in changes:
+        for change in (item.change for item in written):
             if change.before == change.wanted.sizes:
                 continue
             logger.info("%s: %s", observed.reference, change)
@@ -135,7 +152,7 @@ class Controller:
         self.index.remove(key)
         self.prober.forget(key)
         self._raises.forget(key)
-        self._statuses.forget(key)
+        self._counts.forget(key)
         self._metrics.forget(key)
         self.queue.forget(key)
         if entry is not None:

@@ -77,9 +77,13 @@ class Handlers:
     def config_map_event(self, event: kopf.RawEvent, **_: Any) -> None:
         """One of our ConfigMaps: changed or deleted by hand, or just the echo of our own write."""
         manifest: Any = event["object"]
-        name = config_map.owner(manifest)
-        if name is not None:
-            self._controller.queue.mark(BudgetKey(manifest["metadata"]["namespace"], name))
+        metadata = manifest["metadata"]
+        budget = config_map.owner(manifest)
+        is_echo = event["type"] != "DELETED" and self._controller.is_own_write(
+            metadata["namespace"], metadata["name"], metadata["resourceVersion"]
+        )
+        if budget is not None and not is_echo:
+            self._controller.queue.mark(BudgetKey(metadata["namespace"], budget))
 
     def _mark_if_new(
         self, what: str, namespace: str, target: TargetKey, event: kopf.RawEvent, wishes: object

@@ -1,0 +1,223 @@
+"""`make demo`: set up, scale 3 -> 9 -> 3, and show what was really open."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import click
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+
+from cluster.operator_process import REPOSITORY
+from demo.plot import draw
+from demo.sampling import Course, Sampler, View
+from demo.scene import BUDGET, CONFIG_MAP, NAMESPACE, Scene
+from poolbudget.planning.inputs import PodStage
+
+_ROWS = 14
+_PATIENCE = 60.0
+"""Seconds to wait for the cluster at each step."""
+
+
+class TooSlowError(Exception):
+    """The cluster did not get where it should."""
+
+
+class Show:
+    """The table that grows while the demonstration runs."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._live: Live | None = None
+        self._rows: list[View] = []
+
+    @contextlib.contextmanager
+    def running(self) -> Iterator[None]:
+        """Show the table while the block runs."""
+        if not self._console.is_terminal:
+            yield
+            return
+        with Live(self.table(), console=self._console, refresh_per_second=4) as live:
+            self._live = live
+            yield
+        self._live = None
+
+    def add(self, view: View) -> None:
+        """One more line."""
+        self._rows.append(view)
+        if self._live is not None:
+            self._live.update(self.table())
+
+    def table(self, rows: int = _ROWS) -> Table:
+        """The last lines."""
+        table = Table(title=f"{NAMESPACE}/{BUDGET}", title_justify="left")
+        for name in ("time", "starting", "running", "terminating", "published", "allocated", "usable"):
+            table.add_column(name, justify="right")
+        table.add_column("backends", justify="right", style="bold")
+        for view in self._rows[-rows:]:
+            over = view.usable and view.backends > view.usable
+            table.add_row(
+                f"{view.seconds:.0f} s",
+                *(str(view.pods[stage]) for stage in PodStage),
+                view.sizes,
+                str(view.allocated),
+                str(view.usable),
+                f"[red]{view.backends}[/red]" if over else str(view.backends),
+            )
+        return table
+
+    def print_all(self) -> None:
+        """Every line, for a log that cannot be updated in place."""
+        if not self._console.is_terminal:
+            self._console.print(self.table(rows=len(self._rows)))
+
+
+class Play:
+    """The steps of the demonstration."""
+
+    def __init__(self, scene: Scene, console: Console) -> None:
+        self._scene = scene
+        self._console = console
+        self.sampler = Sampler(scene)
+        self.show = Show(console)
+        self.marks: list[tuple[float, str]] = []
+
+    @property
+    def course(self) -> Course:
+        """All that was seen so far."""
+        return self.sampler.course
+
+    async def perform(self) -> None:
+        """Start small, scale up, scale down, and settle."""
+        sampling = asyncio.create_task(self.sampler.run())
+        try:
+            with self.show.running():
+                await self._until("3 pods hold their pools", lambda: self._settled(3), sampling)
+                await self._for(3, sampling)
+                self._mark("minReplicas 3 -> 9")
+                await asyncio.to_thread(self._scene.scale_by_autoscaler, 9, 9)
+                await self._until("9 pods hold their pools", lambda: self._settled(9), sampling)
+                await self._for(5, sampling)
+                self._mark("maxReplicas 9 -> 3")
+                await asyncio.to_thread(self._scene.scale_by_autoscaler, 3, 3)
+                await self._until("3 pods are left", lambda: self._settled(3), sampling)
+                await self._for(8, sampling)
+        finally:
+            sampling.cancel()
+            await asyncio.gather(sampling, return_exceptions=True)
+        self.show.print_all()
+
+    def _mark(self, text: str) -> None:
+        self.marks.append((self.sampler.seconds(), text))
+
+    def _settled(self, pods: int) -> bool:
+        course = self.course
+        others = course.pods(PodStage.STARTING) + course.pods(PodStage.TERMINATING)
+        return course.pods(PodStage.RUNNING) == pods and others == 0 and course.latest is not None
+
+    async def _until(self, what: str, reached: Callable[[], bool], sampling: asyncio.Task[None]) -> None:
+        deadline = time.monotonic() + _PATIENCE
+        while not reached():
+            if time.monotonic() > deadline:
+                raise TooSlowError(f"waited {_PATIENCE:.0f} s in vain until {what}")
+            await self._for(0.5, sampling)
+
+    async def _for(self, seconds: float, sampling: asyncio.Task[None]) -> None:
+        """Let time pass, a line in the table each second."""
+        end = self.sampler.seconds() + seconds
+        while self.sampler.seconds() < end:
+            if sampling.done():
+                await sampling
+            latest = self.course.latest
+            rows = self.show._rows
+            if latest is not None and (not rows or latest.seconds - rows[-1].seconds >= 1):
+                self.show.add(latest)
+            await asyncio.sleep(0.1)
+
+
+def set_up(scene: Scene, console: Console) -> None:
+    """Start everything, saying how long each step took."""
+    steps = (
+        ("control plane", scene.start_control_plane),
+        ("node", scene.start_node),
+        ("database", scene.start_database),
+        ("operator", scene.start_operator),
+        ("sample manifests", scene.apply_samples),
+    )
+    for name, step in steps:
+        started = time.monotonic()
+        with console.status(f"Starting: {name}") if console.is_terminal else contextlib.nullcontext():
+            step()
+        console.print(f"{name:<18}{time.monotonic() - started:6.1f} s")
+
+
+def report(scene: Scene, play: Play, console: Console, picture: Path) -> None:
+    """What an administrator would look at, the picture, and the worst moment."""
+    for arguments in (
+        ("get", "poolbudgets", f"--namespace={NAMESPACE}"),
+        ("get", "configmap", CONFIG_MAP, f"--namespace={NAMESPACE}", "-o", "yaml"),
+    ):
+        console.print(f"\n$ kubectl {' '.join(arguments)}", style="bold")
+        console.print(scene.cluster.kubectl(*arguments).rstrip(), highlight=False, soft_wrap=True)
+    draw(play.course, play.marks, picture)
+    latest = play.course.latest
+    usable = 0 if latest is None else latest.usable
+    seconds, backends = play.course.worst
+    verdict = "within the budget" if backends <= usable else f"{backends - usable} over the budget"
+    refused = _refused(scene)
+    console.print(
+        f"\nWorst moment: {backends} of {usable} usable connections after {seconds:.1f} s, {verdict}; "
+        f"{refused} refused with SQLSTATE 53300 ({len(play.course.backends)} counts)."
+    )
+    console.print(f"Plot: {picture.relative_to(REPOSITORY)}", soft_wrap=True)
+
+
+def _refused(scene: Scene) -> int:
+    """Connections that the server refused for want of a slot, by its own log."""
+    log = scene.workspace.log(scene.postgres.name).read_text(errors="replace")
+    return sum("remaining connection slots" in line or "too many c" in line for line in log.splitlines())
+
+
+@click.command()
+@click.option("--keep", is_flag=True, help="Leave everything running until Ctrl-C.")
+@click.option(
+    "--picture",
+    type=click.Path(path_type=Path),
+    default=REPOSITORY / "build" / "demo.svg",
+    help="Where to write the plot.",
+)
+def main(keep: bool, picture: Path) -> None:
+    """Set up a cluster, scale a workload up and down, and show what was really open."""
+    console = Console(width=None if sys.stdout.isatty() else 100)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    started = time.monotonic()
+    try:
+        with Scene() as scene:
+            set_up(scene, console)
+            play = Play(scene, console)
+            asyncio.run(play.perform())
+            report(scene, play, console, picture.absolute())
+            console.print(f"Took {time.monotonic() - started:.0f} s.")
+            if keep:
+                _wait(scene, console)
+    except KeyboardInterrupt:
+        console.print("Ended; nothing is left running.")
+        sys.exit(130)
+
+
+def _wait(scene: Scene, console: Console) -> None:
+    console.print("\nStill running. In another terminal:", style="bold")
+    console.print(f"export KUBECONFIG={scene.cluster.kubeconfig}", highlight=False, soft_wrap=True)
+    console.print("Ctrl-C ends everything.")
+    signal.pause()
+
+
+if __name__ == "__main__":
+    main()
