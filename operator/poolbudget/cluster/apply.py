@@ -48,7 +48,8 @@ def changes(observed: Observed, plan: Plan) -> list[Change]:
         spec = observed.target_spec(target.key)
         for item in config_map.wanted(observed.spec, spec, target.sizes, dict(observed.live)):
             live = observed.live.get(item.name)
-            if item.name not in observed.foreign and config_map.differs(item, observed.reference, live):
+            is_foreign = item.name in observed.foreign
+            if not is_foreign and config_map.differs(item, observed.reference, live):
                 before = None if live is None else config_map.published_sizes(live)
                 result.append(Change(item, live, before))
     return result

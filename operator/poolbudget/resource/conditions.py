@@ -20,10 +20,8 @@ class ConditionType(StrEnum):
 
 
 class Reason(StrEnum):
-    """Every reason a condition can have, with what it means and what to do.
-
-    The text after `=` in docs/conditions.md is made from these docstring-like comments by hand; a test
-    holds the two lists of names against each other.
+    """Every reason that a condition can have; docs/conditions.md says what each means (a test holds them
+    against each other).
     """
 
     BALANCED = "Balanced"

@@ -20,12 +20,12 @@ _FIRST_RETRY, _LAST_RETRY = 0.2, 60.0
 
 
 class _Entry:
-    """A key's state; `due` is the loop's time of the next turn, infinite for none."""
+    """A key's state: the loop's times of the next turn (infinite for none) and of the last one's start."""
 
     def __init__(self) -> None:
         self.due = math.inf
         self.changed = asyncio.Event()
-        self.last_end = -math.inf
+        self.last_turn = -math.inf
         self.failures = 0
         self.task: asyncio.Task[None] | None = None
 
@@ -53,7 +53,7 @@ class WorkQueue(Generic[Key]):
         """Something about the key may have changed; an urgent mark is not gathered with others."""
         entry = self._entries.setdefault(key, _Entry())
         now = asyncio.get_running_loop().time()
-        self._wake(key, entry, now if urgent else max(now, entry.last_end + self._gather_for))
+        self._wake(key, entry, now if urgent else max(now, entry.last_turn + self._gather_for))
 
     def mark_after(self, key: Key, seconds: float) -> None:
         """Look at the key again after a while, unless something happens before."""
@@ -93,8 +93,8 @@ class WorkQueue(Generic[Key]):
                 continue
             async with self._slots:
                 entry.due = math.inf
+                entry.last_turn = loop.time()
                 await self._turn(key, entry)
-            entry.last_end = loop.time()
         entry.task = None
         if entry.failures == 0 and self._entries.get(key) is entry:
             # Kept for a moment only by its next mark: a forgotten key must not pile up.

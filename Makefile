@@ -1,0 +1,44 @@
+# make demo    a real cluster, a real database, one scaling up and down
+# make test    everything that has to hold
+
+VENV := .venv
+PYTHON ?= python3
+RUN := cd tests && PYTHONPATH=. ../$(VENV)/bin/python
+
+.PHONY: help demo test test-fast bench format crd requirements clean
+
+help: ## Show this help.
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
+
+demo: $(VENV)/.installed ## Scale real pods on a real cluster and count what they open; ARGS=--keep leaves it up.
+	@$(RUN) -m demo $(ARGS)
+
+test: $(VENV)/.installed ## Lint, types, unit, integration and end-to-end tests.
+	@$(RUN) -m stages
+
+test-fast: $(VENV)/.installed ## Lint, types and unit tests: no cluster, in seconds.
+	@$(RUN) -m stages --fast
+
+bench: $(VENV)/.installed ## Time the way from a scaling to the ConfigMap.
+	@$(RUN) -m bench $(ARGS)
+
+format: $(VENV)/.installed ## Format the code.
+	@$(VENV)/bin/ruff format --quiet . && $(VENV)/bin/ruff check --quiet --fix .
+
+crd: $(VENV)/.installed ## Write the CustomResourceDefinition from the models.
+	@$(VENV)/bin/poolbudget crd > crds/poolbudgets.poolbudget.io.yaml
+	@cp crds/poolbudgets.poolbudget.io.yaml charts/poolbudget/crds/
+
+requirements: $(VENV)/.installed ## Pin all dependencies anew, with hashes.
+	@$(VENV)/bin/uv pip compile --quiet --upgrade --universal --generate-hashes --no-annotate --no-header \
+	    --extra dev --python-version 3.11 pyproject.toml --output-file requirements.txt
+
+clean: ## Remove what was built here (not the cache of test tools).
+	@rm -rf $(VENV) build dist .coverage* .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+
+$(VENV)/.installed: requirements.txt pyproject.toml
+	@echo "Installing Python packages into $(VENV), about a minute" >&2
+	@$(PYTHON) -m venv $(VENV)
+	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.txt
+	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-build-isolation --no-deps -e .
+	@touch $@

@@ -1,0 +1,100 @@
+"""The ConfigMap: made, read back, recognised."""
+
+from typing import Any
+
+import pytest
+
+from poolbudget.cluster import config_map
+from poolbudget.cluster.config_map import BudgetReference, WantedConfigMap
+from poolbudget.planning.inputs import PoolSizes, TargetKey
+from poolbudget.resource.spec import PoolBudgetSpec
+
+BUDGET = BudgetReference("shop", "orders", "uid-1")
+KEY = TargetKey("Deployment", "api")
+WANTED = WantedConfigMap("api-pool", KEY, "", PoolSizes(35, 15), owned=False)
+
+
+def written(wanted: WantedConfigMap = WANTED, **data: str) -> dict[str, Any]:
+    """As the API server would give it back."""
+    manifest = config_map.to_manifest(wanted, BUDGET, None)
+    manifest["metadata"]["resourceVersion"] = "7"
+    manifest["data"].update(data)
+    return manifest
+
+
+def spec(**target: Any) -> PoolBudgetSpec:
+    return PoolBudgetSpec.model_validate(
+        {
+            "endpoint": {"host": "db"},
+            "capacity": {"maxConnections": 100},
+            "targets": [{"name": "api", **target}],
+        }
+    )
+
+
+def test_keys_and_marks() -> None:
+    manifest = written(WantedConfigMap("p", KEY, "PRIMARY_", PoolSizes(7, 3), owned=False))
+    assert manifest["data"] == {"PRIMARY_POOL_SIZE": "7", "PRIMARY_MAX_OVERFLOW": "3"}
+    assert manifest["metadata"]["annotations"]["reloader.stakater.com/ignore"] == "true"
+    assert config_map.published_sizes(manifest) == PoolSizes(7, 3)
+    assert config_map.target_of(manifest) == KEY
+    assert config_map.key_prefix_of(manifest) == "PRIMARY_"
+    assert config_map.is_ours(manifest, BUDGET)
+    assert not config_map.is_ours(manifest, BudgetReference("shop", "other", "uid-2"))
+
+
+def test_what_is_written_is_what_was_wanted() -> None:
+    assert not config_map.differs(WANTED, BUDGET, written())
+
+
+@pytest.mark.parametrize(
+    "live",
+    [
+        None,
+        written(POOL_SIZE="500"),
+        written(WantedConfigMap("api-pool", KEY, "", PoolSizes(36, 15), owned=False)),
+        written(WantedConfigMap("api-pool", KEY, "OLD_", PoolSizes(35, 15), owned=False)),
+        written(WantedConfigMap("api-pool", KEY, "", PoolSizes(35, 15), owned=True)),
+    ],
+    ids=["missing", "edited", "other sizes", "other prefix", "other owner"],
+)
+def test_what_differs_is_written(live: dict[str, Any] | None) -> None:
+    assert config_map.differs(WANTED, BUDGET, live)
+
+
+def test_what_others_add_is_left_alone() -> None:
+    live = written(LOG_LEVEL="debug")
+    live["metadata"]["labels"]["team"] = "shop"
+    assert not config_map.differs(WANTED, BUDGET, live)
+
+
+@pytest.mark.parametrize("text", ["", "35", "35/", "0/5", "-1/5", "a/b", "35/15/2"])
+def test_a_record_that_makes_no_sense_is_no_record(text: str) -> None:
+    live = written()
+    live["metadata"]["annotations"][config_map.PUBLISHED] = text
+    assert config_map.published_sizes(live) is None
+
+
+def test_a_write_is_fenced() -> None:
+    live = written()
+    assert config_map.to_manifest(WANTED, BUDGET, live)["metadata"]["resourceVersion"] == "7"
+    assert config_map.to_manifest(WANTED, BUDGET, None)["metadata"]["resourceVersion"] == "1"
+
+
+def test_an_older_name_is_kept_up_to_date() -> None:
+    renamed = spec(configMap={"name": "new"})
+    found = config_map.wanted(renamed, renamed.targets[0], PoolSizes(7, 3), {"api-pool": written()})
+    assert [item.name for item in found] == ["new", "api-pool"]
+    assert {item.sizes for item in found} == {PoolSizes(7, 3)}
+
+
+def test_off_writes_nothing() -> None:
+    off = spec(updateMode="Off")
+    assert config_map.wanted(off, off.targets[0], PoolSizes(7, 3), {}) == []
+
+
+def test_delete_policy_gives_an_owner() -> None:
+    owned = WantedConfigMap("api-pool", KEY, "", PoolSizes(35, 15), owned=True)
+    [reference] = config_map.to_manifest(owned, BUDGET, None)["metadata"]["ownerReferences"]
+    assert reference["uid"] == "uid-1"
+    assert "blockOwnerDeletion" not in reference

@@ -1,0 +1,80 @@
+"""URLs as people have them, and errors that never tell the password."""
+
+import ssl
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from sqlalchemy.engine import make_url
+
+from poolbudget.capacity.failures import ProbeFailure, explain, redacted
+from poolbudget.capacity.probe import DatabaseProbe, parse_url
+from poolbudget.resource.conditions import Reason
+
+
+@pytest.mark.parametrize("scheme", ["postgres", "postgresql", "postgresql+asyncpg"])
+def test_usual_schemes(scheme: str) -> None:
+    url, arguments = parse_url(f"{scheme}://u:p@db:6432/orders?sslmode=require&application_name=x\n")
+    assert url.render_as_string(hide_password=False) == "postgresql+asyncpg://u:p@db:6432/orders"
+    assert arguments == {"ssl": "require"}
+
+
+@pytest.mark.parametrize(("mode", "checks_name"), [("verify-ca", False), ("verify-full", True)])
+def test_verified_connections_use_the_systems_certificates(mode: str, checks_name: bool) -> None:
+    _, arguments = parse_url(f"postgresql://u:p@db/orders?sslmode={mode}")
+    assert isinstance(arguments["ssl"], ssl.SSLContext)
+    assert arguments["ssl"].check_hostname is checks_name
+    assert arguments["ssl"].verify_mode is ssl.CERT_REQUIRED
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("", "not a URL"),
+        ("s3cret", "not a URL"),
+        ("mysql://u:s3cret@db/orders", "scheme is 'mysql'"),
+        ("postgresql://u:s3cret@/orders", "names no host"),
+        ("postgresql://u:s3cret@db:port/orders", "not a URL"),
+        ("postgresql://u:s3cret@db/orders?sslmode=maybe", "sslmode is one of"),
+        ("postgresql://u:s3cret@db/orders?sslmode=verify-full&sslrootcert=/none.pem", "cannot be read"),
+    ],
+)
+def test_bad_urls_are_explained_without_repeating_them(text: str, why: str) -> None:
+    with pytest.raises(ProbeFailure) as caught:
+        parse_url(text)
+    assert caught.value.reason is Reason.URL_INVALID
+    assert why in caught.value.message
+    assert "s3cret" not in caught.value.message
+
+
+@given(st.text(max_size=60))
+def test_no_text_gets_past_as_anything_but_a_url_or_a_failure(text: str) -> None:
+    try:
+        url, _ = parse_url(text)
+    except ProbeFailure:
+        return
+    assert url.drivername == "postgresql+asyncpg"
+    assert url.host
+
+
+def test_passwords_are_redacted() -> None:
+    assert redacted("see postgresql://app:pa55@db/x", None) == "see postgresql://app:***@db/x"
+    assert redacted("auth with pa55 failed", "pa55") == "auth with *** failed"
+    url = make_url("postgresql://app:pa55@db/x")
+    assert "pa55" not in explain(RuntimeError("could not log in with pa55"), url).message
+
+
+@pytest.mark.parametrize(
+    ("url", "reason", "words"),
+    [
+        ("postgresql://u:p@127.0.0.1:1/x", Reason.CONNECTION_REFUSED, "nobody listens at 127.0.0.1:1"),
+        ("postgresql://u:p@no-such-host.invalid/x", Reason.HOST_NOT_FOUND, "check the URL and DNS"),
+    ],
+)
+async def test_network_trouble_is_told_apart(url: str, reason: Reason, words: str) -> None:
+    probe = DatabaseProbe(url)
+    with pytest.raises(ProbeFailure) as caught:
+        await probe.limits()
+    await probe.close()
+    assert caught.value.reason is reason
+    assert words in caught.value.message
