@@ -50,15 +50,12 @@ class DatabaseProbe:
             max_overflow=0,
             pool_pre_ping=True,
             pool_timeout=_TIMEOUT,
-            # A probe must never wait for a lock or leave a transaction behind.
-            isolation_level="AUTOCOMMIT",
+            # As a property of each transaction: poolers refuse it as a startup parameter.
+            execution_options={"postgresql_readonly": True},
             connect_args={
                 "timeout": _TIMEOUT,
                 "command_timeout": _TIMEOUT,
-                "server_settings": {
-                    "application_name": "poolbudget-operator",
-                    "default_transaction_read_only": "on",
-                },
+                "server_settings": {"application_name": "poolbudget-operator"},
                 # Works behind a pooler in transaction mode, too.
                 "statement_cache_size": 0,
                 **arguments,

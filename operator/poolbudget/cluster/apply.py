@@ -47,16 +47,20 @@ def changes(observed: Observed, plan: Plan) -> list[Change]:
             continue
         spec = observed.target_spec(target.key)
         for item in config_map.wanted(observed.spec, spec, target.sizes, dict(observed.live)):
+            if item.name in observed.foreign:
+                continue
             live = observed.live.get(item.name)
-            is_foreign = item.name in observed.foreign
-            if not is_foreign and config_map.differs(item, observed.reference, live):
+            if config_map.differs(item, observed.reference, live):
                 before = None if live is None else config_map.published_sizes(live)
                 result.append(Change(item, live, before))
     return result
 
 
 async def apply(api: Api, observed: Observed, plan: Plan) -> list[Written]:
-    """Write the changes; returns what was confirmed. Raises ApiError; a conflict means: gather and plan again."""
+    """Write the changes; returns what was confirmed.
+
+    Raises ApiError; a conflict means: gather and plan again, never write the same again.
+    """
     todo = changes(observed, plan)
     budget = observed.reference
     lowering = [change for change in todo if not change.raises]

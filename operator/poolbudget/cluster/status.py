@@ -215,6 +215,15 @@ def is_pressing(old: Object, new: Object) -> bool:
     return essence(old) != essence(new)
 
 
+def without_times(status: Object) -> Object:
+    """A status without its conditions' times, to see whether two say the same."""
+    answers = [
+        {key: value for key, value in item.items() if key != "lastTransitionTime"}
+        for item in status.get("conditions") or []
+    ]
+    return {**status, "conditions": answers}
+
+
 async def write_status(api: Api, manifest: Object, status: Object) -> None:
     """Replace the status. Raises ApiError; a conflict where the PoolBudget was changed meanwhile."""
     budget = reference(manifest)

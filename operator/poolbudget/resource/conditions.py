@@ -20,9 +20,7 @@ class ConditionType(StrEnum):
 
 
 class Reason(StrEnum):
-    """Every reason that a condition can have; docs/conditions.md says what each means (a test holds them
-    against each other).
-    """
+    """Every reason that a condition can have; docs/conditions.md says what each means."""
 
     BALANCED = "Balanced"
     INVALID_SPEC = "InvalidSpec"

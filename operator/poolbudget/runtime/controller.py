@@ -12,7 +12,14 @@ from poolbudget.cluster.api import Api, ApiError, Object
 from poolbudget.cluster.apply import Written, apply
 from poolbudget.cluster.gather import InvalidSpecError, Observed, gather, parse_spec
 from poolbudget.cluster.pods import PodCache, PodRecord
-from poolbudget.cluster.status import Facts, invalid_status, is_pressing, new_status, write_status
+from poolbudget.cluster.status import (
+    Facts,
+    invalid_status,
+    is_pressing,
+    new_status,
+    without_times,
+    write_status,
+)
 from poolbudget.planning.plan import Plan, plan
 from poolbudget.runtime import clock
 from poolbudget.runtime.index import BudgetEntry, BudgetIndex, BudgetKey
@@ -116,7 +123,8 @@ class Controller:
             self._counts.forget(key)
             return
         if not is_pressing(old, status):
-            wait = self._counts.seconds_until_due(key, status, asyncio.get_running_loop().time())
+            now = asyncio.get_running_loop().time()
+            wait = self._counts.seconds_until_due(key, without_times(status), now)
             if wait > 0:
                 self.queue.mark_after(key, wait)
                 return
