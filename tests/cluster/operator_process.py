@@ -50,7 +50,7 @@ class OperatorProcess:
         self.pid = process.pid
         self._workspace.wait_until(self.name, self._is_healthy)
 
-    def stop(self, how: signal.Signals = signal.SIGTERM) -> None:
+    def stop(self, how: signal.Signals | None = None) -> None:
         """End it."""
         self._workspace.stop(self.name, how)
 

@@ -6,6 +6,8 @@ import grp
 import os
 import pwd
 import shutil
+import signal
+import socket
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
@@ -67,14 +69,13 @@ class Postgres:
     def start(self) -> None:
         """Start the server, at first or again."""
         command = [self._programs / "postgres", "-D", self.data, "-p", str(self.port)]
-        self._workspace.start(self.name, command, user=self._user)
+        # By SIGTERM it would wait for its clients.
+        self._workspace.start(self.name, command, user=self._user, ends_by=signal.SIGINT)
         self._workspace.wait_until(self.name, self._is_ready)
 
     def stop(self) -> None:
         """End the server at once; connections are cut."""
-        import signal
-
-        self._workspace.stop(self.name, signal.SIGINT)
+        self._workspace.stop(self.name)
 
     def restart(self, **settings: str | int) -> None:
         """Start again with other settings."""
@@ -204,8 +205,6 @@ def _client(programs: Path) -> str:
 
 
 def _listens(port: int) -> bool:
-    import socket
-
     try:
         socket.create_connection(("127.0.0.1", port), timeout=1).close()
     except OSError:

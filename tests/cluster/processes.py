@@ -43,6 +43,7 @@ class Workspace:
         self.folder = Path(tempfile.mkdtemp(prefix=f"poolbudget-{name}-"))
         self.folder.chmod(0o755)
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
+        self._ends_by: dict[str, signal.Signals] = {}
         self._guard = subprocess.Popen(
             [sys.executable, __file__, str(self.folder)],
             stdin=subprocess.PIPE,
@@ -55,6 +56,7 @@ class Workspace:
         command: Sequence[str | Path],
         environment: Mapping[str, str] | None = None,
         user: str | None = None,
+        ends_by: signal.Signals = signal.SIGTERM,
     ) -> subprocess.Popen[bytes]:
         """Start a program; its output goes to `<name>.log` in the folder.
 
@@ -74,6 +76,7 @@ class Workspace:
                 start_new_session=True,
             )
         self._processes[name] = process
+        self._ends_by[name] = ends_by
         with (self.folder / "processes").open("a") as registry:
             registry.write(f"{process.pid} {psutil.Process(process.pid).create_time()}\n")
         return process
@@ -82,10 +85,10 @@ class Workspace:
         """Where a program's output goes."""
         return self.folder / f"{name}.log"
 
-    def stop(self, name: str, how: signal.Signals = signal.SIGTERM) -> None:
-        """End one program now and wait for it."""
+    def stop(self, name: str, how: signal.Signals | None = None) -> None:
+        """End one program now, by its own signal or another, and wait for it."""
         process = self._processes.pop(name)
-        process.send_signal(how)
+        process.send_signal(how or self._ends_by[name])
         try:
             process.wait(_GRACE)
         except subprocess.TimeoutExpired:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import socket
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -51,6 +52,8 @@ class Operator:
             registry=self._kopf_registry(),
             settings=_settings(),
             standalone=True,
+            # kopf would ask for the user's name, which a container's user id need not have.
+            identity=socket.gethostname(),  # type: ignore[arg-type]
             clusterwide=not options.namespaces,
             namespaces=list(options.namespaces),
             liveness_endpoint=health if options.health_port else None,
