@@ -32,6 +32,9 @@ crd: $(VENV)/.installed ## Write the CustomResourceDefinition from the models.
 requirements: $(VENV)/.installed ## Pin all dependencies anew, with hashes.
 	@$(VENV)/bin/uv pip compile --quiet --upgrade --universal --generate-hashes --no-annotate --no-header \
 	    --extra dev --python-version 3.11 pyproject.toml --output-file requirements.txt
+	@$(VENV)/bin/uv pip compile --quiet --universal --generate-hashes --no-annotate --no-header \
+	    --extra operator --python-version 3.11 --constraint requirements.txt pyproject.toml \
+	    --output-file requirements-operator.txt
 
 clean: ## Remove what was built here (not the cache of test tools).
 	@rm -rf $(VENV) build dist .coverage* .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -35,7 +35,7 @@ STAGES = (
     Stage("format", (*_PYTHON, "ruff", "format", "--check", "--quiet", ".")),
     Stage("lint", (*_PYTHON, "ruff", "check", "--quiet", ".")),
     Stage("types", (*_PYTHON, "mypy")),
-    Stage("import contracts", (str(Path(sys.executable).parent / "lint-imports"), "--no-cache", "--quiet")),
+    Stage("import contracts", (str(Path(sys.executable).parent / "lint-imports"), "--no-cache", "--no-logo")),
     _pytest("unit tests", "unit", is_slow=False),
     _pytest("integration tests", "integration"),
     _pytest("end-to-end tests", "end_to_end"),

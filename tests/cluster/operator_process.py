@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 import urllib.request
@@ -28,8 +29,19 @@ def install(cluster: Cluster) -> None:
 class OperatorProcess:
     """`poolbudget run`, started in a workspace."""
 
-    def __init__(self, workspace: Workspace, cluster: Cluster, name: str = "operator") -> None:
+    def __init__(
+        self,
+        workspace: Workspace,
+        cluster: Cluster,
+        name: str = "operator",
+        *options: str,
+        is_traced: bool = True,
+    ) -> None:
         self.name = name
+        self._options = options
+        # What coverage leaves in the environment so that child processes measure themselves.
+        untraced = {key: "" for key in os.environ if key.startswith("COVERAGE_PROCESS")}
+        self._environment = {} if is_traced else untraced
         self.metrics_port = free_port()
         self._health_port = free_port()
         self._workspace = workspace
@@ -44,8 +56,9 @@ class OperatorProcess:
                 *(sys.executable, "-m", "poolbudget.cli", "run", "--address=127.0.0.1"),
                 f"--metrics-port={self.metrics_port}",
                 f"--health-port={self._health_port}",
+                *self._options,
             ],
-            environment={"KUBECONFIG": str(self._kubeconfig)},
+            environment={"KUBECONFIG": str(self._kubeconfig), **self._environment},
         )
         self.pid = process.pid
         self._workspace.wait_until(self.name, self._is_healthy)

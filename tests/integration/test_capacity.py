@@ -50,9 +50,21 @@ def test_the_database_is_asked(
     wait_for_sizes(cluster, namespace, (35, 15))
     capacity = status(cluster, namespace)["capacity"]
     assert (capacity["maxConnections"], capacity["serverReserved"], capacity["source"]) == (170, 3, "Probe")
-    # One connection and no more, and it cannot write.
+
+
+def test_one_connection_and_no_more_that_cannot_write(
+    cluster: Cluster, operator: OperatorProcess, namespace: str, own_postgres: Postgres, workspace: Workspace
+) -> None:
+    own_postgres.restart(log_statement="all")
+    cluster.apply(secret(namespace, "database", url=own_postgres.url()), probing(namespace))
+    wait_for_reason(cluster, namespace, "CapacityKnown", "Probed")
+
+    def looks() -> int:
+        return workspace.log(own_postgres.name).read_text().count("READ ONLY")
+
+    eventually(looks, lambda seen: seen >= 3)
     count = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'poolbudget-operator'"
-    assert int(postgres.execute(count)) >= 1
+    assert own_postgres.execute(count) == "1"
 
 
 def test_all_reserves_of_the_server_are_taken_off(
@@ -89,10 +101,13 @@ def test_the_last_figure_stays_while_the_database_is_down(
     assert found["status"] == "True"
     assert "Last figures kept since" in found["message"]
     assert condition(cluster, namespace, "Ready")["status"] == "True"
-    # Also across a restart of the operator.
+    # Also across a restart of the operator, which is not even a write.
+    before = cluster.get("poolbudget", "orders", f"--namespace={namespace}")
     operator.stop()
     operator.start()
-    wait_for_reason(cluster, namespace, "CapacityKnown", "ConnectionRefused")
+    eventually(lambda: operator.log().count("probing failed: nobody listens"), lambda seen: seen >= 2)
+    eventually(lambda: operator.metric("poolbudget_reconciles_total"))
+    assert cluster.get("poolbudget", "orders", f"--namespace={namespace}") == before
     assert status(cluster, namespace)["usable"] == 155
     assert sizes(cluster, namespace) == (35, 15)
     own_postgres.start()

@@ -168,7 +168,7 @@ def test_a_renamed_config_map_leaves_the_old_one_up_to_date(
     wait_for_sizes(cluster, namespace, (12, 5))
 
 
-def test_a_changed_prefix_replaces_the_keys(
+def test_a_changed_prefix_keeps_the_former_keys(
     cluster: Cluster, operator: OperatorProcess, namespace: str
 ) -> None:
     cluster.apply(deployment(namespace), budget(namespace))
@@ -176,7 +176,15 @@ def test_a_changed_prefix_replaces_the_keys(
     cluster.apply(budget(namespace, targets=[{"name": "api", "configMap": {"keyPrefix": "DB_"}}]))
     eventually(
         lambda: (config_map(cluster, namespace) or {}).get("data"),
-        lambda seen: seen == {"DB_POOL_SIZE": "35", "DB_MAX_OVERFLOW": "15"},
+        lambda seen: (
+            seen
+            == {
+                "POOL_SIZE": "35",
+                "MAX_OVERFLOW": "15",
+                "DB_POOL_SIZE": "35",
+                "DB_MAX_OVERFLOW": "15",
+            }
+        ),
     )
 
 
@@ -185,6 +193,7 @@ def test_off_only_says_what_it_would_do(cluster: Cluster, operator: OperatorProc
     wait_for_reason(cluster, namespace, "Ready", "Balanced")
     found = eventually(lambda: status(cluster, namespace), lambda seen: seen.get("pods") == 3)
     assert found["targets"][0]["fairCap"] == 51
+    assert condition(cluster, namespace, "Converged")["reason"] == "Published"
     assert "poolSize" not in found["targets"][0]
     assert config_map(cluster, namespace) is None
 
@@ -227,16 +236,74 @@ def test_two_budgets_that_bind_the_same_target_both_say_so(
     for name, other in (("orders", "second"), ("second", "orders")):
         found = wait_for_reason(cluster, namespace, "Exclusive", "TargetBoundTwice", name)
         assert f"Deployment/api is bound by PoolBudget {other} too" in found["message"]
-    # Whoever came first writes, and the other one leaves it alone.
-    taken = eventually(
-        lambda: {
-            condition(cluster, namespace, "TargetsResolved", name)["reason"] for name in ("orders", "second")
-        },
-        lambda seen: seen == {"AllFound", "ConfigMapTaken"},
-    )
-    assert taken
-    cluster.kubectl("delete", "poolbudget", "second", f"--namespace={namespace}")
-    wait_for_reason(cluster, namespace, "Exclusive", "OnlyBudget")
+
+    # Whoever came first writes, and the other one leaves it alone until the first one is gone.
+    def reasons() -> dict[str, str]:
+        names = ("orders", "second")
+        return {name: condition(cluster, namespace, "TargetsResolved", name)["reason"] for name in names}
+
+    seen = eventually(reasons, lambda seen: sorted(seen.values()) == ["AllFound", "ConfigMapTaken"])
+    [winner] = [name for name, reason in seen.items() if reason == "AllFound"]
+    [loser] = [name for name, reason in seen.items() if reason == "ConfigMapTaken"]
+    cluster.kubectl("delete", "poolbudget", winner, f"--namespace={namespace}")
+    wait_for_reason(cluster, namespace, "Ready", "Balanced", loser)
+    scale(cluster, namespace, 9)
+    wait_for_sizes(cluster, namespace, (12, 5))
+
+
+def test_a_budget_under_another_name_takes_over(
+    cluster: Cluster, operator: OperatorProcess, namespace: str
+) -> None:
+    cluster.apply(deployment(namespace), budget(namespace))
+    wait_for_sizes(cluster, namespace, (35, 15))
+    cluster.kubectl("delete", "poolbudget", "orders", f"--namespace={namespace}")
+    cluster.apply(budget(namespace, name="renamed"))
+    wait_for_reason(cluster, namespace, "Ready", "Balanced", "renamed")
+    scale(cluster, namespace, 9)
+    wait_for_sizes(cluster, namespace, (12, 5))
+
+
+def test_deleted_and_applied_again_at_once(
+    cluster: Cluster, operator: OperatorProcess, namespace: str
+) -> None:
+    cluster.apply(deployment(namespace))
+    for most in range(40, 50):
+        cluster.apply(budget(namespace, targets=[{"name": "api", "maxPerPool": most}]))
+        cluster.kubectl("delete", "poolbudget", "orders", f"--namespace={namespace}")
+    cluster.apply(budget(namespace, targets=[{"name": "api", "maxPerPool": 10}]))
+    wait_for_sizes(cluster, namespace, (7, 3))
+    scale(cluster, namespace, 30)
+    wait_for_sizes(cluster, namespace, (4, 1))
+
+
+def test_a_config_map_that_cannot_be_written_is_reported(
+    cluster: Cluster, operator: OperatorProcess, namespace: str
+) -> None:
+    cluster.apply(deployment(namespace), budget(namespace))
+    wait_for_sizes(cluster, namespace, (35, 15))
+    patch = ("patch", "configmap", "api-pool", f"--namespace={namespace}", "--patch")
+    cluster.kubectl(*patch, '{"immutable": true}')
+    scale(cluster, namespace, 9)
+    found = wait_for_reason(cluster, namespace, "Ready", "ConfigMapNotWritten")
+    assert "immutable" in found["message"]
+    [target] = status(cluster, namespace)["targets"]
+    assert (target["poolSize"], target["maxOverflow"]) == (35, 15)
+    cluster.kubectl("delete", "configmap", "api-pool", f"--namespace={namespace}")
+    wait_for_sizes(cluster, namespace, (12, 5))
+    wait_for_reason(cluster, namespace, "Ready", "Balanced")
+
+
+def test_an_autoscaler_that_moves_away_and_back(
+    cluster: Cluster, operator: OperatorProcess, namespace: str
+) -> None:
+    cluster.apply(deployment(namespace), deployment(namespace, "other"), budget(namespace))
+    cluster.apply(_autoscaler(namespace, 3, 30))
+    wait_for_sizes(cluster, namespace, (18, 7))
+    for name, expected in (("other", (35, 15)), ("api", (18, 7))):
+        moved = _autoscaler(namespace, 3, 30)
+        moved["spec"]["scaleTargetRef"]["name"] = name
+        cluster.apply(moved)
+        wait_for_sizes(cluster, namespace, expected)
 
 
 def test_two_budgets_on_one_endpoint_both_say_so(
@@ -287,6 +354,10 @@ def test_the_operator_starts_again_without_a_write(
     cluster.apply(deployment(namespace), budget(namespace))
     wait_for_reason(cluster, namespace, "Converged", "Published")
     eventually(lambda: status(cluster, namespace), lambda seen: seen.get("pods") == 3)
+    cluster.apply(budget(namespace, name="second", targets=[{"name": "other"}]))
+    wait_for_reason(cluster, namespace, "Exclusive", "EndpointShared")
+    wait_for_reason(cluster, namespace, "Exclusive", "EndpointShared", "second")
+    time.sleep(2)
     before = _versions(cluster, namespace)
     operator.stop()
     operator.start()

@@ -33,6 +33,13 @@ BAD: list[tuple[dict[str, Any], str]] = [
         "minPerPool must not exceed maxPerPool",
     ),
     ({"targets": [{"name": "api", "updateMode": "Auto"}]}, '"Off", "Initial"'),
+    (
+        {"capacity": {"probe": {"urlSecretKeyRef": {"name": "../../other/secrets/private"}}}},
+        "urlSecretKeyRef.name in body should match",
+    ),
+    ({"targets": [{"name": "."}]}, "spec.targets[0].name in body should match"),
+    ({"targets": [{"name": "x" * 250}]}, "leaves no room for `-pool`"),
+    ({"targets": [{"name": "api", "configMap": {"name": "My_Map"}}]}, "configMap.name in body should match"),
     ({"targets": [{"name": "api", "workers": 0}]}, "should be greater than or equal to 1"),
     (
         {"targets": [{"name": "api", "configMap": {"keyPrefix": "9-"}}]},

@@ -11,7 +11,7 @@ from poolbudget.resource.spec import PoolBudgetSpec
 
 BUDGET = BudgetReference("shop", "orders", "uid-1")
 KEY = TargetKey("Deployment", "api")
-WANTED = WantedConfigMap("api-pool", KEY, "", PoolSizes(35, 15), owned=False)
+WANTED = WantedConfigMap("api-pool", KEY, ("",), PoolSizes(35, 15), owned=False)
 
 
 def written(wanted: WantedConfigMap = WANTED, **data: str) -> dict[str, Any]:
@@ -33,14 +33,14 @@ def spec(**target: Any) -> PoolBudgetSpec:
 
 
 def test_keys_and_marks() -> None:
-    manifest = written(WantedConfigMap("p", KEY, "PRIMARY_", PoolSizes(7, 3), owned=False))
+    manifest = written(WantedConfigMap("p", KEY, ("PRIMARY_",), PoolSizes(7, 3), owned=False))
     assert manifest["data"] == {"PRIMARY_POOL_SIZE": "7", "PRIMARY_MAX_OVERFLOW": "3"}
     assert manifest["metadata"]["annotations"]["reloader.stakater.com/ignore"] == "true"
     assert config_map.published_sizes(manifest) == PoolSizes(7, 3)
     assert config_map.target_of(manifest) == KEY
-    assert config_map.key_prefix_of(manifest) == "PRIMARY_"
-    assert config_map.is_ours(manifest, BUDGET)
-    assert not config_map.is_ours(manifest, BudgetReference("shop", "other", "uid-2"))
+    assert config_map.key_prefixes_of(manifest) == ("PRIMARY_",)
+    assert config_map.owner(manifest) == "orders"
+    assert config_map.owner({"metadata": {"labels": {config_map.BUDGET: "orders"}}}) is None
 
 
 def test_what_is_written_is_what_was_wanted() -> None:
@@ -52,9 +52,9 @@ def test_what_is_written_is_what_was_wanted() -> None:
     [
         None,
         written(POOL_SIZE="500"),
-        written(WantedConfigMap("api-pool", KEY, "", PoolSizes(36, 15), owned=False)),
-        written(WantedConfigMap("api-pool", KEY, "OLD_", PoolSizes(35, 15), owned=False)),
-        written(WantedConfigMap("api-pool", KEY, "", PoolSizes(35, 15), owned=True)),
+        written(WantedConfigMap("api-pool", KEY, ("",), PoolSizes(36, 15), owned=False)),
+        written(WantedConfigMap("api-pool", KEY, ("OLD_",), PoolSizes(35, 15), owned=False)),
+        written(WantedConfigMap("api-pool", KEY, ("",), PoolSizes(35, 15), owned=True)),
     ],
     ids=["missing", "edited", "other sizes", "other prefix", "other owner"],
 )
@@ -68,7 +68,7 @@ def test_what_others_add_is_left_alone() -> None:
     assert not config_map.differs(WANTED, BUDGET, live)
 
 
-@pytest.mark.parametrize("text", ["", "35", "35/", "0/5", "-1/5", "a/b", "35/15/2"])
+@pytest.mark.parametrize("text", ["", "35", "35/", "0/5", "-1/5", "a/b", "35/15/2", "\u0663/1", "9999999/1"])
 def test_a_record_that_makes_no_sense_is_no_record(text: str) -> None:
     live = written()
     live["metadata"]["annotations"][config_map.PUBLISHED] = text
@@ -88,13 +88,26 @@ def test_an_older_name_is_kept_up_to_date() -> None:
     assert {item.sizes for item in found} == {PoolSizes(7, 3)}
 
 
+def test_a_former_prefix_keeps_its_keys() -> None:
+    changed = spec(configMap={"keyPrefix": "DB_"})
+    [found] = config_map.wanted(changed, changed.targets[0], PoolSizes(7, 3), {"api-pool": written()})
+    assert found.key_prefixes == ("", "DB_")
+    assert set(found.data) == {"POOL_SIZE", "MAX_OVERFLOW", "DB_POOL_SIZE", "DB_MAX_OVERFLOW"}
+
+
+def test_garbage_in_the_prefixes_is_left_out() -> None:
+    live = written()
+    live["metadata"]["annotations"][config_map.KEY_PREFIXES] = "9x,OK_,a b"
+    assert config_map.key_prefixes_of(live) == ("OK_",)
+
+
 def test_off_writes_nothing() -> None:
     off = spec(updateMode="Off")
     assert config_map.wanted(off, off.targets[0], PoolSizes(7, 3), {}) == []
 
 
 def test_delete_policy_gives_an_owner() -> None:
-    owned = WantedConfigMap("api-pool", KEY, "", PoolSizes(35, 15), owned=True)
+    owned = WantedConfigMap("api-pool", KEY, ("",), PoolSizes(35, 15), owned=True)
     [reference] = config_map.to_manifest(owned, BUDGET, None)["metadata"]["ownerReferences"]
     assert reference["uid"] == "uid-1"
     assert "blockOwnerDeletion" not in reference

@@ -14,7 +14,7 @@ def entry(host: str, *names: str) -> BudgetEntry:
             "targets": [{"name": name} for name in names],
         }
     )
-    return BudgetEntry.of(1, spec)
+    return BudgetEntry.of({"uid": "u", "generation": 1}, spec)
 
 
 ORDERS, BILLING, FAR = (

@@ -36,6 +36,9 @@ def test_verified_connections_use_the_systems_certificates(mode: str, checks_nam
         ("postgresql://u:s3cret@/orders", "names no host"),
         ("postgresql://u:s3cret@db:port/orders", "not a URL"),
         ("postgresql://u:s3cret@db/orders?sslmode=maybe", "sslmode is one of"),
+        ("postgresql://u:s3cret@db/orders?plugin=x", "'plugin' is not understood"),
+        ("postgresql://u:s3cret@db/orders?prepared_statement_cache_size=abc", "is not understood"),
+        ("postgresql://u:s3cret@a:1,b:2/orders?port=abc", "not a URL"),
         ("postgresql://u:s3cret@db/orders?sslmode=verify-full&sslrootcert=/none.pem", "cannot be read"),
     ],
 )
@@ -59,9 +62,18 @@ def test_no_text_gets_past_as_anything_but_a_url_or_a_failure(text: str) -> None
 
 def test_passwords_are_redacted() -> None:
     assert redacted("see postgresql://app:pa55@db/x", None) == "see postgresql://app:***@db/x"
-    assert redacted("auth with pa55 failed", "pa55") == "auth with *** failed"
-    url = make_url("postgresql://app:pa55@db/x")
-    assert "pa55" not in explain(RuntimeError("could not log in with pa55"), url).message
+    assert redacted("auth with pa55word failed", "pa55word") == "auth with *** failed"
+    url = make_url("postgresql://app:pa55word@db/x")
+    assert "pa55word" not in explain(RuntimeError("could not log in with pa55word"), url).message
+
+
+def test_a_short_password_is_not_spelled_by_the_gaps() -> None:
+    assert redacted("Multiple exceptions", "p") == "details withheld"
+
+
+def test_refused_on_every_address_is_refused() -> None:
+    error = OSError("Multiple exceptions: [Errno 111] Connect call failed, [Errno 111] Connect call failed")
+    assert explain(error, make_url("postgresql://u:p@db/x")).reason is Reason.CONNECTION_REFUSED
 
 
 @pytest.mark.parametrize(

@@ -47,11 +47,12 @@ async def test_the_first_mark_is_worked_on_at_once() -> None:
 
 async def test_a_burst_of_marks_is_two_turns() -> None:
     recorder = Recorder()
-    queue = WorkQueue(recorder.process, gather_for=0.05)
+    queue = WorkQueue(recorder.process, gather_for=1)
     for _ in range(300):
         queue.mark("a")
         await asyncio.sleep(0)
-    await asyncio.sleep(0.3)
+    await until(lambda: len(recorder.turns) == 2)
+    await asyncio.sleep(0.1)
     assert recorder.turns == ["a", "a"]
     await queue.close()
 
@@ -114,15 +115,26 @@ async def test_a_later_look_gives_way_to_an_event() -> None:
     await queue.close()
 
 
-async def test_a_forgotten_key_has_no_later_look() -> None:
+async def test_a_key_that_failed_ten_thousand_times_is_still_worked_on() -> None:
     recorder = Recorder()
+    recorder.failures = 1
     queue = WorkQueue(recorder.process, gather_for=0)
-    queue.mark_after("a", 0.03)
-    await asyncio.sleep(0)
-    queue.forget("a")
-    await asyncio.sleep(0.1)
-    assert recorder.turns == []
+    queue.mark_after("a", 0.01)
+    queue._entries["a"].failures = 10_000
+    await until(lambda: len(recorder.turns) == 1)
+    queue.mark("a", urgent=True)
+    await until(lambda: len(recorder.turns) == 2)
     await queue.close()
+
+
+async def test_the_end_does_not_wait_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("poolbudget.runtime.queue._GRACE", 0.05)
+    recorder = Recorder()
+    recorder.gate.clear()
+    queue = WorkQueue(recorder.process)
+    queue.mark("a")
+    await until(lambda: recorder.running == 1)
+    await asyncio.wait_for(queue.close(), 5)
 
 
 async def test_quiet_keys_take_no_memory() -> None:

@@ -57,6 +57,14 @@ def test_every_reason_is_documented(repository: Path) -> None:
 
 
 def test_requirements_name_no_download_address(repository: Path) -> None:
-    text = (repository / "requirements.txt").read_text()
-    assert "--hash=sha256:" in text
-    assert not re.search(r"https?://|index-url|find-links", text)
+    for name in ("requirements.txt", "requirements-operator.txt"):
+        text = (repository / name).read_text()
+        assert "--hash=sha256:" in text
+        assert not re.search(r"https?://|index-url|find-links", text)
+
+
+def test_the_image_gets_the_versions_that_were_tested(repository: Path) -> None:
+    def pins(name: str) -> set[str]:
+        return set(re.findall(r"^[\w.-]+==\S+", (repository / name).read_text(), re.MULTILINE))
+
+    assert pins("requirements-operator.txt") <= pins("requirements.txt")

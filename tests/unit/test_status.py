@@ -6,8 +6,9 @@ from typing import Any
 import pytest
 
 from poolbudget.capacity.failures import ProbeFailure
-from poolbudget.capacity.limits import usable_connections
+from poolbudget.capacity.limits import ServerLimits, usable_connections
 from poolbudget.capacity.reading import KnownCapacity, Reading
+from poolbudget.cluster.api import ApiError
 from poolbudget.cluster.config_map import BudgetReference
 from poolbudget.cluster.gather import InvalidSpecError, Neighbour, Observed, parse_spec
 from poolbudget.cluster.status import Facts, conditions, invalid_status, is_pressing, new_status
@@ -36,13 +37,15 @@ SPEC = {
 REFUSED = ProbeFailure(Reason.CONNECTION_REFUSED, "nobody listens at db:5432")
 
 
-def observed(pods: int = 3, max_connections: int | None = 170, **changes: Any) -> Observed:
+def observed(
+    pods: int = 3, max_connections: int | None = 170, stale_since: str | None = None, **changes: Any
+) -> Observed:
     spec = PoolBudgetSpec.model_validate(SPEC)
     usable = None
     capacity = None
     if max_connections is not None:
         usable = usable_connections(max_connections, 3, spec.reserved)
-        capacity = KnownCapacity(max_connections, 3, "Probe", "2026-01-01T00:00:00Z")
+        capacity = KnownCapacity(max_connections, 3, "Probe", "db:5432", "2026-01-01T00:00:00Z", stale_since)
     present = tuple(Pod(str(index), f"api-{index}", PodStage.RUNNING) for index in range(pods))
     target = Target(KEY, TargetBounds(), Workload(pods, MaxSurge(0)), present)
     manifest = {
@@ -53,7 +56,7 @@ def observed(pods: int = 3, max_connections: int | None = 170, **changes: Any) -
         reference=BudgetReference("shop", "orders", "u"),
         manifest=manifest,
         spec=spec,
-        reading=Reading(),
+        reading=Reading(ServerLimits(170)),
         capacity=capacity,
         usable=usable,
         inputs=Inputs(None if usable is None else usable.connections, (target,)),
@@ -79,7 +82,7 @@ def test_all_is_well() -> None:
     ("view", "kind", "status", "reason", "words"),
     [
         (
-            observed(max_connections=None),
+            observed(max_connections=None, reading=Reading()),
             ConditionType.CAPACITY_KNOWN,
             "False",
             Reason.WAITING_FOR_PROBE,
@@ -180,7 +183,7 @@ def test_ready_takes_over_the_first_reason() -> None:
 
 def test_a_stale_probe_is_said_and_does_not_make_ready_false() -> None:
     since = "2026-01-01T00:05:00Z"
-    found = answers(observed(reading=Reading(failure=REFUSED, failing_since=since)))
+    found = answers(observed(stale_since=since, reading=Reading(ServerLimits(170), REFUSED)))
     known = found[ConditionType.CAPACITY_KNOWN]
     assert (known.status, known.reason) == ("True", Reason.CONNECTION_REFUSED)
     assert f"Last figures kept since {since}" in known.message
@@ -214,6 +217,32 @@ def test_the_status_of_a_target() -> None:
         "configMapName": "api-pool",
         "sum": "3 pods x (34 + 14) = 144",
     }
+
+
+def test_before_the_first_look_the_old_answer_stands() -> None:
+    """A restart of the operator is not a change."""
+    view = observed(stale_since="then", reading=Reading(ServerLimits(170), REFUSED))
+    status = new_status(Facts(view, plan(view.inputs)), "2026-01-02T00:00:00Z")
+    restarted = replace(view, reading=Reading(), manifest={**view.manifest, "status": status})
+    assert new_status(Facts(restarted, plan(restarted.inputs)), "2026-01-03T00:00:00Z") == status
+
+
+def test_an_old_answer_that_makes_no_sense_is_none() -> None:
+    nonsense = {"conditions": [{"type": "CapacityKnown", "observedGeneration": 4, "reason": "Magic"}]}
+    view = observed(reading=Reading())
+    view = replace(view, manifest={**view.manifest, "status": nonsense})
+    assert answers(view)[ConditionType.CAPACITY_KNOWN].reason is Reason.PROBED
+
+
+def test_a_config_map_that_could_not_be_written_is_said() -> None:
+    view = observed()
+    facts = Facts(view, plan(view.inputs), {"api-pool": ApiError(422, "Invalid", "field is immutable")})
+    found = {item.type: item for item in conditions(facts)}
+    assert found[ConditionType.READY].reason is Reason.CONFIG_MAP_NOT_WRITTEN
+    assert "ConfigMap api-pool could not be written, its last sizes stay: field is immutable" in (
+        found[ConditionType.READY].message
+    )
+    assert "poolSize" not in new_status(facts, "2026-01-02T00:00:00Z")["targets"][0]
 
 
 def test_times_move_only_when_a_status_changes() -> None:

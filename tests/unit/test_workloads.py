@@ -87,8 +87,8 @@ def record(**arguments: Any) -> PodRecord:
 def test_owners() -> None:
     assert record(owner=("ReplicaSet", "api-5c7"), labels={"pod-template-hash": "5c7"}).owner == API
     assert record(owner=("StatefulSet", "db")).owner == TargetKey("StatefulSet", "db")
-    assert record(owner=("ReplicaSet", "by-hand")).owner is None
-    assert record(owner=("Job", "migrate")).owner is None
+    assert record(owner=("ReplicaSet", "by-hand")).owner == TargetKey("ReplicaSet", "by-hand")
+    assert record(owner=("Job", "migrate")).owner == TargetKey("Job", "migrate")
     assert record().owner is None
 
 
@@ -100,6 +100,8 @@ def test_membership_by_owner_else_by_selector() -> None:
     assert not belongs_to(other, API, deployment())
     assert belongs_to(orphan, API, deployment())
     assert not belongs_to(orphan, API, None)
+    job = record(owner=("Job", "migrate"), labels={"app": "api"})
+    assert not belongs_to(job, API, deployment())
 
 
 RUNNING = {"containerStatuses": [{"state": {"running": {}}}]}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import re
 import socket
 import ssl
@@ -15,6 +16,7 @@ from sqlalchemy.engine import URL
 from poolbudget.resource.conditions import Reason
 
 _MESSAGE_LENGTH = 300
+_SHORT_PASSWORD = 6
 _URL_PASSWORD = re.compile(r"(://[^:/@\s]*):[^@\s]*@")
 
 
@@ -32,7 +34,10 @@ class ProbeFailure(Exception):
 def redacted(text: str, password: str | None = None) -> str:
     """The text without passwords: those in URLs, and the one given."""
     text = _URL_PASSWORD.sub(r"\1:***@", text)
-    return text.replace(password, "***") if password else text
+    if not password or password not in text:
+        return text
+    # Striking out a short one would spell it by the gaps.
+    return text.replace(password, "***") if len(password) >= _SHORT_PASSWORD else "details withheld"
 
 
 def explain(error: BaseException, url: URL) -> ProbeFailure:
@@ -53,6 +58,10 @@ def _cause(error: BaseException) -> BaseException:
     return error
 
 
+# asyncio's words where a name has several addresses and each refused.
+_REFUSED = f"[Errno {errno.ECONNREFUSED}]"
+
+
 def _classify(cause: BaseException, where: str, url: URL) -> tuple[Reason, str]:
     if isinstance(cause, asyncpg.PostgresError):
         return _server_said(cause, where, url)
@@ -63,7 +72,7 @@ def _classify(cause: BaseException, where: str, url: URL) -> tuple[Reason, str]:
             Reason.TLS_FAILED,
             f"no TLS connection with {where}: check sslmode in the URL and the server's certificate",
         )
-    if isinstance(cause, ConnectionRefusedError):
+    if isinstance(cause, ConnectionRefusedError) or _REFUSED in str(cause):
         return (
             Reason.CONNECTION_REFUSED,
             f"nobody listens at {where}: check host and port, and that the server runs",

@@ -29,6 +29,9 @@ _LIMITS = text(
     """
 )
 
+# libpq's parameters that change nothing for a probe.
+_IGNORED = ("application_name", "connect_timeout", "target_session_attrs", "channel_binding", "options")
+
 _DRIVER = "postgresql+asyncpg"
 _SCHEMES = ("postgresql", "postgres", _DRIVER)
 _SSL_MODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
@@ -44,23 +47,10 @@ class DatabaseProbe:
     def __init__(self, url: str) -> None:
         """Raises ProbeFailure for a text that is not a PostgreSQL URL."""
         self._url, arguments = parse_url(url)
-        self._engine: AsyncEngine = create_async_engine(
-            self._url,
-            pool_size=1,
-            max_overflow=0,
-            pool_pre_ping=True,
-            pool_timeout=_TIMEOUT,
-            # As a property of each transaction: poolers refuse it as a startup parameter.
-            execution_options={"postgresql_readonly": True},
-            connect_args={
-                "timeout": _TIMEOUT,
-                "command_timeout": _TIMEOUT,
-                "server_settings": {"application_name": "poolbudget-operator"},
-                # Works behind a pooler in transaction mode, too.
-                "statement_cache_size": 0,
-                **arguments,
-            },
-        )
+        try:
+            self._engine: AsyncEngine = _engine(self._url, arguments)
+        except (ArgumentError, ValueError, TypeError):
+            raise _invalid("its parameters are not understood") from None
 
     async def limits(self) -> ServerLimits:
         """What the server allows now. Raises ProbeFailure."""
@@ -76,6 +66,26 @@ class DatabaseProbe:
         with contextlib.suppress(Exception):
             async with asyncio.timeout(_TIMEOUT):
                 await self._engine.dispose()
+
+
+def _engine(url: URL, arguments: dict[str, Any]) -> AsyncEngine:
+    return create_async_engine(
+        url,
+        pool_size=1,
+        max_overflow=0,
+        pool_pre_ping=True,
+        pool_timeout=_TIMEOUT,
+        # As a property of each transaction: poolers refuse it as a startup parameter.
+        execution_options={"postgresql_readonly": True},
+        connect_args={
+            "timeout": _TIMEOUT,
+            "command_timeout": _TIMEOUT,
+            "server_settings": {"application_name": "poolbudget-operator"},
+            # Works behind a pooler in transaction mode, too.
+            "statement_cache_size": 0,
+            **arguments,
+        },
+    )
 
 
 def parse_url(text_of_url: str) -> tuple[URL, dict[str, Any]]:
@@ -97,8 +107,10 @@ def parse_url(text_of_url: str) -> tuple[URL, dict[str, Any]]:
     if mode not in _SSL_MODES:
         raise _invalid(f"sslmode is one of {', '.join(_SSL_MODES)}")
     root_certificate = query.pop("sslrootcert", None)
-    for unused in ("application_name", "connect_timeout", "target_session_attrs", "channel_binding"):
+    for unused in _IGNORED:
         query.pop(unused, None)
+    if query:
+        raise _invalid(f"the parameter {min(query)!r} is not understood")
     arguments = {"ssl": _ssl(mode, None if root_certificate is None else str(root_certificate))}
     return url.set(drivername=_DRIVER, query=query), arguments
 

@@ -5,9 +5,11 @@ Typed models are not used: they cost 30 MiB and nothing here needs them.
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import json
 import os
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,15 +24,17 @@ Object = dict[str, Any]
 _TIMEOUT = 10.0
 """Seconds for an ordinary request."""
 
+_CLOSING = 0.25
+
 _WATCH_SECONDS = 300
-_WATCH_SILENCE = _WATCH_SECONDS + 30.0
-"""A watch ends by itself on the server's side; one that is silent for longer is cut off."""
+_WATCH_SILENCE = 75.0
+"""The API server sends a bookmark each minute; a watch that is silent for longer is cut off."""
 
 _APPLY = "application/apply-patch+yaml"
 
 
 class ApiError(Exception):
-    """The API server said no: HTTP status, reason and message of its answer."""
+    """The API server said no: HTTP status, reason and message; status 0: it gave no answer."""
 
     def __init__(self, status: int, reason: str, message: str) -> None:
         super().__init__(f"{status} {reason}: {message}")
@@ -84,6 +88,8 @@ class Api:
     async def close(self) -> None:
         """Close the connections."""
         await self._client.close()  # type: ignore[no-untyped-call]
+        # TLS connections need a moment to close after their session (aiohttp, "Graceful shutdown").
+        await asyncio.sleep(_CLOSING)
 
     async def get(self, path: str, query: Mapping[str, str | int] | None = None) -> Object:
         """Read an object or a list. Raises ApiError."""
@@ -129,16 +135,17 @@ class Api:
             "timeoutSeconds": _WATCH_SECONDS,
         }
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=_TIMEOUT, sock_read=_WATCH_SILENCE)
-        response = await self._send("GET", path, parameters, None, None, timeout)
-        try:
-            await _check(response)
-            async for line in response.content:
-                event = json.loads(line)
-                if event.get("type") == "ERROR":
-                    raise _error(event.get("object", {}))
-                yield event
-        finally:
-            response.close()
+        with _as_api_errors():
+            response = await self._send("GET", path, parameters, None, None, timeout)
+            try:
+                await _check(response)
+                async for line in response.content:
+                    event = json.loads(line)
+                    if event.get("type") == "ERROR":
+                        raise _error(event.get("object", {}))
+                    yield event
+            finally:
+                response.close()
 
     async def _write(
         self,
@@ -160,13 +167,14 @@ class Api:
         content_type: str | None = None,
     ) -> Object:
         timeout = aiohttp.ClientTimeout(total=_TIMEOUT)
-        response = await self._send(method, path, query, body, content_type, timeout)
-        try:
-            await _check(response)
-            answer: Object = json.loads(await response.read())
-            return answer
-        finally:
-            response.release()
+        with _as_api_errors():
+            response = await self._send(method, path, query, body, content_type, timeout)
+            try:
+                await _check(response)
+                answer: Object = json.loads(await response.read())
+                return answer
+            finally:
+                response.release()
 
     async def _send(
         self,
@@ -191,6 +199,15 @@ class Api:
         answer = await self._client.call_api(verb, url, all_headers, content, _request_timeout=limits)
         response: aiohttp.ClientResponse = answer.response
         return response
+
+
+@contextlib.contextmanager
+def _as_api_errors() -> Iterator[None]:
+    """Whatever goes wrong on the way is an ApiError, so that callers need to know one kind only."""
+    try:
+        yield
+    except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
+        raise ApiError(0, "NoAnswer", repr(error)) from error
 
 
 def _client(configuration: Configuration) -> ApiClient:

@@ -6,7 +6,7 @@ import asyncio
 from dataclasses import dataclass
 
 from poolbudget.cluster import config_map, paths
-from poolbudget.cluster.api import Api, Object
+from poolbudget.cluster.api import Api, ApiError, Object
 from poolbudget.cluster.config_map import BudgetReference, WantedConfigMap
 from poolbudget.cluster.gather import Observed
 from poolbudget.planning.inputs import PoolSizes
@@ -39,6 +39,19 @@ class Written:
     version: str
 
 
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """What came of a plan: confirmed writes, and the ConfigMaps that could not be written."""
+
+    written: list[Written]
+    failed: dict[str, ApiError]
+
+    @property
+    def conflict(self) -> bool:
+        """Whether somebody else wrote first."""
+        return any(error.is_conflict for error in self.failed.values())
+
+
 def changes(observed: Observed, plan: Plan) -> list[Change]:
     """The ConfigMaps that differ from the plan. Foreign ones are left alone."""
     result: list[Change] = []
@@ -56,22 +69,35 @@ def changes(observed: Observed, plan: Plan) -> list[Change]:
     return result
 
 
-async def apply(api: Api, observed: Observed, plan: Plan) -> list[Written]:
-    """Write the changes; returns what was confirmed.
+async def apply(api: Api, observed: Observed, plan: Plan) -> Applied:
+    """Write the changes, as far as they go through.
 
-    Raises ApiError; a conflict means: gather and plan again, never write the same again.
+    After a conflict nothing of the plan counts any more: gather and plan again.
     """
     todo = changes(observed, plan)
-    budget = observed.reference
-    lowering = [change for change in todo if not change.raises]
-    lowered = await asyncio.gather(*(_write(api, budget, change) for change in lowering))
-    raising = [change for change in todo if change.raises]
-    raised = await asyncio.gather(*(_write(api, budget, change) for change in raising))
-    return [*lowered, *raised]
+    applied = await _write_all(api, observed.reference, [item for item in todo if not item.raises])
+    if applied.failed:
+        return applied
+    raised = await _write_all(api, observed.reference, [item for item in todo if item.raises])
+    return Applied([*applied.written, *raised.written], raised.failed)
 
 
-async def _write(api: Api, budget: BudgetReference, change: Change) -> Written:
+async def _write_all(api: Api, budget: BudgetReference, todo: list[Change]) -> Applied:
+    answers = await asyncio.gather(*(_write(api, budget, item) for item in todo), return_exceptions=True)
+    applied = Applied([], {})
+    for item, answer in zip(todo, answers, strict=True):
+        if isinstance(answer, ApiError):
+            applied.failed[item.wanted.name] = answer
+        elif isinstance(answer, BaseException):
+            raise answer
+        else:
+            applied.written.append(Written(item, answer))
+    return applied
+
+
+async def _write(api: Api, budget: BudgetReference, change: Change) -> str:
     body = config_map.to_manifest(change.wanted, budget, change.live)
     path = paths.config_map(budget.namespace, change.wanted.name)
     answer = await api.apply(path, body, budget.field_manager)
-    return Written(change, answer["metadata"]["resourceVersion"])
+    version: str = answer["metadata"]["resourceVersion"]
+    return version

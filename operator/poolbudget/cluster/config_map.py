@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from poolbudget.cluster.api import Object
@@ -13,7 +14,7 @@ MANAGED_BY = "app.kubernetes.io/managed-by"
 MANAGER = "poolbudget"
 BUDGET = f"{GROUP}/budget"
 TARGET = f"{GROUP}/target"
-KEY_PREFIX = f"{GROUP}/key-prefix"
+KEY_PREFIXES = f"{GROUP}/key-prefixes"
 PUBLISHED = f"{GROUP}/published"
 
 # A reloader would turn each new size into a rollout, the moment in which connections are scarcest.
@@ -21,6 +22,9 @@ _RELOADER = {"reloader.stakater.com/ignore": "true"}
 
 # Refused wherever the object exists, since no object has this version (see Api.apply).
 _MUST_NOT_EXIST = "1"
+
+_NUMBER = re.compile(r"[0-9]{1,6}")
+_PREFIX = re.compile(r"([A-Za-z_][A-Za-z0-9_]{0,62})?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,26 +46,26 @@ class BudgetReference:
 
 @dataclass(frozen=True, slots=True)
 class WantedConfigMap:
-    """What a ConfigMap of a target shall say."""
+    """What a ConfigMap of a target shall say.
+
+    `key_prefixes` holds the present one and all former ones: a pod of an older template that restarts
+    must find the keys that it refers to.
+    """
 
     name: str
     target: TargetKey
-    key_prefix: str
+    key_prefixes: tuple[str, ...]
     sizes: PoolSizes
     owned: bool
 
     @property
     def data(self) -> dict[str, str]:
         """Keys as pods read them from their environment."""
-        return {
-            f"{self.key_prefix}POOL_SIZE": str(self.sizes.pool_size),
-            f"{self.key_prefix}MAX_OVERFLOW": str(self.sizes.max_overflow),
-        }
-
-
-def is_ours(manifest: Object, budget: BudgetReference) -> bool:
-    """Whether a ConfigMap is this PoolBudget's own."""
-    return owner(manifest) == budget.name
+        data: dict[str, str] = {}
+        for prefix in self.key_prefixes:
+            data[f"{prefix}POOL_SIZE"] = str(self.sizes.pool_size)
+            data[f"{prefix}MAX_OVERFLOW"] = str(self.sizes.max_overflow)
+        return data
 
 
 def owner(manifest: Object) -> str | None:
@@ -77,7 +81,7 @@ def published_sizes(manifest: Object) -> PoolSizes | None:
     """What we published last; None where the record is lost or no longer makes sense."""
     annotations = manifest["metadata"].get("annotations") or {}
     pool_size, _, max_overflow = annotations.get(PUBLISHED, "").partition("/")
-    if not (pool_size.isdecimal() and max_overflow.isdecimal()) or int(pool_size) < 1:
+    if not (_NUMBER.fullmatch(pool_size) and _NUMBER.fullmatch(max_overflow)) or int(pool_size) < 1:
         return None
     return PoolSizes(int(pool_size), int(max_overflow))
 
@@ -89,11 +93,13 @@ def target_of(manifest: Object) -> TargetKey | None:
     return TargetKey(kind, name) if kind and name else None
 
 
-def key_prefix_of(manifest: Object) -> str:
-    """The key prefix that a ConfigMap of ours was written with."""
+def key_prefixes_of(manifest: Object) -> tuple[str, ...]:
+    """The key prefixes that a ConfigMap of ours was written with; one that makes no sense is left out."""
     annotations = manifest["metadata"].get("annotations") or {}
-    prefix: str = annotations.get(KEY_PREFIX, "")
-    return prefix
+    text: str | None = annotations.get(KEY_PREFIXES)
+    if text is None:
+        return ()
+    return tuple(prefix for prefix in text.split(",") if _PREFIX.fullmatch(prefix))
 
 
 def wanted(
@@ -108,12 +114,15 @@ def wanted(
         return []
     key = TargetKey(target.kind, target.name)
     owned = spec.deletion_policy == "Delete"
-    prefix = target.config_map.key_prefix or ""
-    result = [WantedConfigMap(target.config_map_name, key, prefix, sizes, owned)]
+    name = target.config_map_name
+    former = key_prefixes_of(live[name]) if name in live else ()
+    prefixes = tuple(sorted({target.config_map.key_prefix or "", *former}))
+    result = [WantedConfigMap(name, key, prefixes, sizes, owned)]
     current_names = {item.config_map_name for item in spec.targets}
     for name, manifest in live.items():
         if name not in current_names and target_of(manifest) == key:
-            result.append(WantedConfigMap(name, key, key_prefix_of(manifest), sizes, owned))
+            older = key_prefixes_of(manifest) or ("",)
+            result.append(WantedConfigMap(name, key, older, sizes, owned))
     return result
 
 
@@ -129,7 +138,6 @@ def differs(wanted_map: WantedConfigMap, budget: BudgetReference, live: Object |
         and want["annotations"].items() <= annotations.items()
         and manifest["data"].items() <= (live.get("data") or {}).items()
         and bool(want.get("ownerReferences")) == _is_owned(have, budget)
-        and bool(annotations.get(KEY_PREFIX)) == bool(wanted_map.key_prefix)
     )
     return not same
 
@@ -144,10 +152,9 @@ def to_manifest(wanted_map: WantedConfigMap, budget: BudgetReference, live: Obje
     annotations = {
         TARGET: str(wanted_map.target),
         PUBLISHED: str(wanted_map.sizes),
+        KEY_PREFIXES: ",".join(wanted_map.key_prefixes),
         **_RELOADER,
     }
-    if wanted_map.key_prefix:
-        annotations[KEY_PREFIX] = wanted_map.key_prefix
     metadata: Object = {
         "name": wanted_map.name,
         "namespace": budget.namespace,

@@ -15,7 +15,7 @@ from poolbudget.cluster.api import Api, Object
 from poolbudget.cluster.config_map import BudgetReference
 from poolbudget.cluster.pods import PodCache, PodRecord
 from poolbudget.cluster.workloads import autoscaler_of, belongs_to, workload
-from poolbudget.planning.inputs import Inputs, Target, TargetBounds, TargetKey
+from poolbudget.planning.inputs import Inputs, Target, TargetBounds, TargetKey, UpdateMode
 from poolbudget.resource.spec import PoolBudgetSpec, TargetSpec
 from poolbudget.resource.status import PoolBudgetStatus
 
@@ -109,7 +109,7 @@ async def gather(
         for item, found in zip(spec.targets, manifests, strict=True)
     )
     last = PoolBudgetStatus.model_validate(manifest.get("status") or {})
-    capacity = known_capacity(spec.capacity, reading, last.capacity, now)
+    capacity = known_capacity(spec, reading, last.capacity, now)
     usable = (
         None
         if capacity is None
@@ -167,11 +167,24 @@ async def _config_maps(
         live.pop(name, None)
         if manifest is None:
             continue
-        if config_map.is_ours(manifest, budget):
+        owner = config_map.owner(manifest)
+        if owner == budget.name or (owner and await _is_abandoned(api, budget.namespace, owner, name)):
             live[name] = manifest
         else:
-            foreign[name] = config_map.owner(manifest)
+            foreign[name] = owner
     return live, foreign
+
+
+async def _is_abandoned(api: Api, namespace: str, owner: str, name: str) -> bool:
+    """Whether the PoolBudget that wrote a ConfigMap is gone, or no longer writes one of that name."""
+    manifest = await api.find(paths.budget(namespace, owner))
+    if manifest is None:
+        return True
+    try:
+        targets = parse_spec(manifest).targets
+    except InvalidSpecError:
+        return False
+    return all(target.config_map_name != name for target in targets)
 
 
 def _target(
@@ -182,6 +195,8 @@ def _target(
     live: Object | None,
 ) -> Target:
     key = TargetKey(spec.kind, spec.name)
+    # What is not written can neither be lowered nor wait to be raised.
+    is_off = spec.update_mode is UpdateMode.OFF
     mine = (record.for_planner() for record in records if belongs_to(record, key, manifest))
     return Target(
         key=key,
@@ -195,5 +210,5 @@ def _target(
         ),
         workload=None if manifest is None else workload(manifest, autoscaler_of(key, autoscalers)),
         pods=tuple(pod for pod in mine if pod is not None),
-        published=None if live is None else config_map.published_sizes(live),
+        published=None if live is None or is_off else config_map.published_sizes(live),
     )

@@ -12,8 +12,6 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
-import aiohttp
-
 from poolbudget.cluster import paths
 from poolbudget.cluster.api import Api, ApiError, Object
 from poolbudget.planning.inputs import Pod, PodStage, TargetKey
@@ -28,7 +26,7 @@ Labels = tuple[tuple[str, str], ...]
 
 @dataclass(frozen=True, slots=True)
 class PodRecord:
-    """What is kept of a pod. `owner` is the workload that created it, None where that is unknown."""
+    """What is kept of a pod. `owner` is its controller, None where it has none."""
 
     namespace: str
     name: str
@@ -75,15 +73,14 @@ def _runs(status: Object) -> bool:
 
 
 def _owner(metadata: Object, labels: Object) -> TargetKey | None:
-    """The StatefulSet, or the Deployment behind the ReplicaSet, which is named after it."""
+    """The controller; for a Deployment's ReplicaSet the Deployment, after which it is named."""
     for reference in metadata.get("ownerReferences") or []:
         if not reference.get("controller"):
             continue
-        if reference["kind"] == "StatefulSet":
-            return TargetKey("StatefulSet", sys.intern(reference["name"]))
         ending = f"-{labels.get('pod-template-hash')}"
         if reference["kind"] == "ReplicaSet" and reference["name"].endswith(ending):
             return TargetKey("Deployment", sys.intern(reference["name"].removesuffix(ending)))
+        return TargetKey(sys.intern(reference["kind"]), sys.intern(reference["name"]))
     return None
 
 
@@ -124,11 +121,11 @@ class PodCache:
                 if version is None:
                     version = await self._list(scope)
                     self._listed[scope].set()
+                    retry = _FIRST_RETRY
                 version = await self._watch(scope, version)
-                retry = _FIRST_RETRY
-            except (ApiError, aiohttp.ClientError, TimeoutError, OSError) as error:
+            except Exception as error:
                 version = None
-                logger.warning("Watching pods failed, listing again in %.1f s: %s", retry, error)
+                logger.warning("Watching pods failed, listing again in %.1f s: %r", retry, error)
                 await asyncio.sleep(retry)
                 retry = min(2 * retry, _LAST_RETRY)
 

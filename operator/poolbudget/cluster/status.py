@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+import contextlib
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from poolbudget.cluster import paths
-from poolbudget.cluster.api import Api, Object
+from poolbudget.cluster.api import Api, ApiError, Object
+from poolbudget.cluster.config_map import published_sizes
 from poolbudget.cluster.gather import Observed, reference
-from poolbudget.planning.inputs import TargetKey, UpdateMode
+from poolbudget.planning.inputs import PoolSizes, TargetKey, UpdateMode
 from poolbudget.planning.plan import Plan, TargetPlan
 from poolbudget.resource import API_VERSION, KIND
 from poolbudget.resource.conditions import (
@@ -22,6 +24,7 @@ from poolbudget.resource.conditions import (
     true,
     unknown,
 )
+from poolbudget.resource.spec import TargetSpec
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,12 +33,26 @@ class Facts:
 
     observed: Observed
     plan: Plan
+    failed: Mapping[str, ApiError] = field(default_factory=dict)
+
+    def before(self, kind: ConditionType) -> Condition | None:
+        """The condition as it stands in the status for the same spec."""
+        old = self.observed.manifest.get("status") or {}
+        for item in old.get("conditions") or []:
+            if item.get("type") == kind.value and item.get("observedGeneration") == self.observed.generation:
+                with contextlib.suppress(KeyError, ValueError):
+                    return Condition(kind, item["status"], Reason(item["reason"]), item["message"])
+        return None
 
 
 def capacity_known(facts: Facts) -> Condition:
     """Whether anybody has said how many connections there are; a stale answer is one."""
     observed, kind = facts.observed, ConditionType.CAPACITY_KNOWN
     failure, capacity = observed.reading.failure, observed.capacity
+    before = facts.before(kind)
+    if observed.spec.capacity.probe is not None and observed.reading.is_empty and before is not None:
+        # Just started: what was said before still holds until the probe has looked for itself.
+        return before
     if capacity is None or observed.usable is None:
         if failure is None:
             return false(kind, Reason.WAITING_FOR_PROBE, "the database has not answered yet")
@@ -44,7 +61,7 @@ def capacity_known(facts: Facts) -> Condition:
     if observed.usable.warning:
         message = f"{message}. Warning: {observed.usable.warning}"
     if failure is not None:
-        message = f"{message}. Last figures kept since {observed.reading.failing_since}: {failure.message}"
+        message = f"{message}. Last figures kept since {capacity.stale_since}: {failure.message}"
         return true(kind, failure.reason, message)
     return true(kind, Reason.PROBED if capacity.source == "Probe" else Reason.DECLARED, message)
 
@@ -64,6 +81,12 @@ def targets_resolved(facts: Facts) -> Condition:
             kind,
             Reason.CONFIG_MAP_TAKEN,
             f"ConfigMap {name} is written by PoolBudget {owner}: give the target another configMap.name",
+        )
+    for name, error in facts.failed.items():
+        return false(
+            kind,
+            Reason.CONFIG_MAP_NOT_WRITTEN,
+            f"ConfigMap {name} could not be written, its last sizes stay: {error.message}",
         )
     if observed.missing:
         return false(
@@ -183,7 +206,7 @@ def new_status(facts: Facts, now: str) -> Object:
         "allocated": plan.allocated,
         "pods": plan.pods,
         "maxPods": plan.max_pods,
-        "targets": [_target_status(observed, target) for target in plan.targets],
+        "targets": [_target_status(facts, target) for target in plan.targets],
     }
     return _without_none(status)
 
@@ -205,12 +228,11 @@ def is_pressing(old: Object, new: Object) -> bool:
     """
 
     def essence(status: Object) -> object:
-        answers = [(item["type"], item["status"], item["reason"]) for item in status.get("conditions") or []]
-        return (
-            status.get("observedGeneration"),
-            status.get("capacity"),
-            [answer for answer in answers if answer[0] != ConditionType.CONVERGED.value],
-        )
+        answers = [
+            (item.get("type"), item.get("status"), item.get("reason"))
+            for item in status.get("conditions") or []
+        ]
+        return status.get("observedGeneration"), status.get("capacity"), answers
 
     return essence(old) != essence(new)
 
@@ -240,10 +262,20 @@ async def write_status(api: Api, manifest: Object, status: Object) -> None:
     await api.apply(paths.budget_status(budget.namespace, budget.name), body, budget.field_manager)
 
 
-def _target_status(observed: Observed, target: TargetPlan) -> dict[str, Any]:
-    spec = observed.target_spec(target.key)
-    is_written = spec.update_mode is not UpdateMode.OFF and spec.config_map_name not in observed.foreign
-    sizes = target.sizes if is_written else None
+def _published(facts: Facts, spec: TargetSpec, target: TargetPlan) -> PoolSizes | None:
+    """What the target's ConfigMap says now."""
+    observed, name = facts.observed, spec.config_map_name
+    if spec.update_mode is UpdateMode.OFF or name in observed.foreign:
+        return None
+    if name not in facts.failed:
+        return target.sizes
+    live = observed.live.get(name)
+    return None if live is None else published_sizes(live)
+
+
+def _target_status(facts: Facts, target: TargetPlan) -> dict[str, Any]:
+    spec = facts.observed.target_spec(target.key)
+    sizes = _published(facts, spec, target)
     return _without_none(
         {
             "kind": target.key.kind,

@@ -44,6 +44,7 @@ class Reason(StrEnum):
     TARGET_NOT_FOUND = "TargetNotFound"
     CONFIG_MAP_NOT_OURS = "ConfigMapNotOurs"
     CONFIG_MAP_TAKEN = "ConfigMapTaken"
+    CONFIG_MAP_NOT_WRITTEN = "ConfigMapNotWritten"
 
     PODS_FIT = "PodsFit"
     MAX_PODS_DO_NOT_FIT = "MaxPodsDoNotFit"

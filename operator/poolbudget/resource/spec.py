@@ -15,7 +15,10 @@ _NAME_LENGTH = 253
 _CONNECTIONS = 262_143  # PostgreSQL's own upper limit of max_connections (MAX_BACKENDS)
 
 Connections = Annotated[int, Field(ge=1, le=_CONNECTIONS)]
-Name = Annotated[str, Field(min_length=1, max_length=_NAME_LENGTH)]
+_NAME_PATTERN = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"  # RFC 1123 subdomain, as Kubernetes' names
+
+Name = Annotated[str, Field(min_length=1, max_length=_NAME_LENGTH, pattern=_NAME_PATTERN)]
+SecretKey = Annotated[str, Field(min_length=1, max_length=_NAME_LENGTH, pattern=r"^[-._a-zA-Z0-9]+$")]
 
 
 def rules(*items: dict[str, str]) -> dict[str, Any]:
@@ -54,7 +57,7 @@ class SecretKeyRef(Model):
     """A key of a Secret in the PoolBudget's namespace."""
 
     name: Name = Field(description="Name of the Secret.")
-    key: Name = Field(default="url", description="Key within the Secret.")
+    key: SecretKey = Field(default="url", description="Key within the Secret.")
 
 
 class Probe(Model):
@@ -138,7 +141,12 @@ class TargetSpec(Model):
                 "rule": "!has(self.minPerPool) || !has(self.maxPerPool) "
                 "|| self.minPerPool <= self.maxPerPool",
                 "message": "minPerPool must not exceed maxPerPool",
-            }
+            },
+            {
+                "rule": "self.name.size() <= 248 || (has(self.configMap) && has(self.configMap.name))",
+                "message": "a name of more than 248 characters leaves no room for `-pool`: give the target "
+                "a configMap.name",
+            },
         )
     )
 

@@ -38,8 +38,12 @@ class CapacityStatus(Model):
         description="Of these, connections that the server keeps for superusers and reserved roles."
     )
     source: str = Field(description="Probe, or Declared (spec.capacity.maxConnections).")
+    endpoint: str | None = Field(default=None, description="Host and port that this is about.")
     observed_time: Annotated[str, Field(json_schema_extra={"format": "date-time"})] = Field(
         description="When this figure was first seen."
+    )
+    stale_since: Annotated[str, Field(json_schema_extra={"format": "date-time"})] | None = Field(
+        default=None, description="Since when the database could not be asked, while that lasts."
     )
 
 

@@ -43,12 +43,16 @@ class Operator:
         self._handlers: Handlers | None = None
         self._stack = contextlib.AsyncExitStack()
         self._running: asyncio.Task[None] | None = None
+        self._stopping: asyncio.Event | None = None
+        self._error: BaseException | None = None
 
     async def run(self) -> None:
-        """Run until SIGTERM or SIGINT."""
+        """Run until SIGTERM or SIGINT. Raises what ended the controller, if anything did."""
         options = self._options
         health = f"http://{options.address}:{options.health_port}/healthz"
+        self._stopping = asyncio.Event()
         await kopf.operator(
+            stop_flag=self._stopping,
             registry=self._kopf_registry(),
             settings=_settings(),
             standalone=True,
@@ -58,6 +62,8 @@ class Operator:
             namespaces=list(options.namespaces),
             liveness_endpoint=health if options.health_port else None,
         )
+        if self._error is not None:
+            raise self._error
 
     def _kopf_registry(self) -> kopf.OperatorRegistry:
         registry = kopf.OperatorRegistry()
@@ -81,13 +87,22 @@ class Operator:
         self._handlers = Handlers(controller)
         await self._stack.enter_async_context(self._serve_metrics())
         self._running = asyncio.create_task(controller.run(), name="controller")
-        self._running.add_done_callback(_end_with_it)
+        self._running.add_done_callback(self._end_with_it)
 
     async def _stop(self, **_: Any) -> None:
         if self._running is not None:
             self._running.cancel()
             await asyncio.gather(self._running, return_exceptions=True)
         await self._stack.aclose()
+        if self._stopping is not None:
+            # kopf waits some seconds for whoever still waits for this flag.
+            self._stopping.set()
+
+    def _end_with_it(self, task: asyncio.Task[None]) -> None:
+        """Without its controller the operator is of no use: better restarted."""
+        if not task.cancelled() and self._stopping is not None:
+            self._error = task.exception()
+            self._stopping.set()
 
     async def _alive(self, **_: Any) -> str:
         """Kopf's health endpoint fails when this raises: the kubelet restarts the container."""
@@ -109,11 +124,6 @@ class Operator:
             server.shutdown()
             server.server_close()
             thread.join()
-
-
-def _end_with_it(task: asyncio.Task[None]) -> None:
-    if not task.cancelled() and task.exception() is not None:
-        logger.error("The controller ended: %s", task.exception(), exc_info=task.exception())
 
 
 def _login(**kwargs: Any) -> kopf.ConnectionInfo | None:

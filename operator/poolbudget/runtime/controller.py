@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import socket
 from dataclasses import replace
@@ -33,6 +34,9 @@ logger = logging.getLogger(__name__)
 RESYNC = 60.0
 """Seconds after which every PoolBudget is looked at again, event or not."""
 
+_LIST_RETRY = 2.0
+"""Seconds after a failed list of PoolBudgets at the start."""
+
 _RAISE_PACE = (5.0, 30.0)
 """Seconds for which a larger share must be wanted unchanged, and after which it is granted anyhow."""
 
@@ -53,11 +57,14 @@ class Controller:
         self._raises: Pace[BudgetKey] = Pace(*_RAISE_PACE)
         self._counts: Pace[BudgetKey] = Pace(*_COUNT_PACE)
         self._own_writes: dict[tuple[str, str], str] = {}
+        self._namespaces = namespaces
+        self._indexed = asyncio.Event()
         self._instance = socket.gethostname()
 
     async def run(self) -> None:
         """Follow pods and look at everything again from time to time, until cancelled."""
         async with asyncio.TaskGroup() as group:
+            group.create_task(self._first_index())
             group.create_task(self.pods.run())
             group.create_task(self._resync())
 
@@ -68,6 +75,7 @@ class Controller:
 
     async def reconcile(self, key: BudgetKey) -> None:
         """One turn: gather -> plan -> apply -> status. Raises ApiError."""
+        await self._indexed.wait()
         await self.pods.wait_until_listed()
         manifest = await self._api.find(paths.budget(*key))
         if manifest is None or manifest["metadata"].get("deletionTimestamp"):
@@ -82,24 +90,29 @@ class Controller:
             except ApiError as error:
                 if not error.is_conflict:
                     raise
-                # Somebody wrote meanwhile: what was planned no longer counts.
                 outcome = "conflict"
+            if outcome == "conflict":
+                # Somebody wrote meanwhile: what was planned no longer counts.
                 self.queue.mark(key, urgent=True)
         self._metrics.reconciles.labels(outcome).inc()
 
     async def _reconcile(self, key: BudgetKey, manifest: Object) -> str:
         spec = parse_spec(manifest)
-        self.index.put(key, BudgetEntry.of(manifest["metadata"]["generation"], spec))
+        self.index.put(key, BudgetEntry.of(manifest["metadata"], spec))
         self.prober.follow(key, spec.capacity.probe)
         neighbours = self.index.neighbours(key)
         reading = self.prober.reading(key)
         observed = await gather(self._api, self.pods, manifest, reading, neighbours, clock.now())
         decided = self._plan(key, observed)
-        written = await apply(self._api, observed, decided)
-        self._remember(key, written)
-        await self._tell(key, manifest, new_status(Facts(observed, decided), clock.now()))
-        await self._announce(observed, written)
-        return "changed" if written else "unchanged"
+        applied = await apply(self._api, observed, decided)
+        self._remember(key, applied.written)
+        await self._announce(observed, applied.written)
+        if applied.conflict:
+            return "conflict"
+        await self._tell(key, manifest, new_status(Facts(observed, decided, applied.failed), clock.now()))
+        for error in applied.failed.values():
+            raise error
+        return "changed" if applied.written else "unchanged"
 
     def _plan(self, key: BudgetKey, observed: Observed) -> Plan:
         """The plan for now; larger shares only once they have been stable."""
@@ -162,7 +175,6 @@ class Controller:
         self._raises.forget(key)
         self._counts.forget(key)
         self._metrics.forget(key)
-        self.queue.forget(key)
         if entry is not None:
             self.mark_endpoint(entry.endpoint)
 
@@ -179,8 +191,39 @@ class Controller:
         for key in concerned:
             self.queue.mark(key)
 
+    async def _first_index(self) -> None:
+        """Know all PoolBudgets before any is judged: whether it is alone depends on the others."""
+        while not self._indexed.is_set():
+            try:
+                await self._list_budgets()
+                self._indexed.set()
+            except ApiError as error:
+                logger.warning("Listing PoolBudgets failed, again in %.0f s: %s", _LIST_RETRY, error)
+                await asyncio.sleep(_LIST_RETRY)
+
     async def _resync(self) -> None:
         while True:
             await asyncio.sleep(RESYNC)
+            try:
+                await self._list_budgets()
+            except ApiError as error:
+                logger.warning("Listing PoolBudgets failed: %s", error)
             for key in self.index.all():
                 self.queue.mark(key)
+
+    async def _list_budgets(self) -> None:
+        """Put every PoolBudget that can be read into the index. Raises ApiError."""
+        scopes: list[str | None] = list(self._namespaces) or [None]
+        for scope in scopes:
+            try:
+                items = (await self._api.get(paths.budgets(scope)))["items"]
+            except ApiError as error:
+                if not error.is_not_found:
+                    raise
+                # The resource is not installed yet; kopf tells when it is.
+                continue
+            for manifest in items:
+                with contextlib.suppress(InvalidSpecError):
+                    key = BudgetKey(manifest["metadata"]["namespace"], manifest["metadata"]["name"])
+                    self.index.put(key, BudgetEntry.of(manifest["metadata"], parse_spec(manifest)))
+                    self.queue.mark(key)

@@ -19,16 +19,14 @@ from poolbudget.resource import GROUP, PLURAL, VERSION
 from poolbudget.runtime.controller import Controller
 from poolbudget.runtime.index import BudgetEntry, BudgetKey
 
-_Fingerprint = tuple[str, str, TargetKey]
-
 
 class Handlers:
     """What to do on each event."""
 
     def __init__(self, controller: Controller) -> None:
         self._controller = controller
-        self._seen: dict[_Fingerprint, object] = {}
-        self._scaled: dict[tuple[str, str], TargetKey] = {}
+        self._workloads: dict[tuple[str, TargetKey], object] = {}
+        self._autoscalers: dict[tuple[str, str], tuple[TargetKey, object]] = {}
 
     def budget_event(self, event: kopf.RawEvent, **_: Any) -> None:
         """A PoolBudget came, changed or went; an own status write is not a change."""
@@ -40,11 +38,11 @@ class Handlers:
             self._controller.queue.mark(key, urgent=True)
             return
         try:
-            entry = BudgetEntry.of(metadata["generation"], parse_spec(manifest))
+            entry = BudgetEntry.of(metadata, parse_spec(manifest))
         except InvalidSpecError:
             self._controller.queue.mark(key, urgent=True)
             return
-        if before is not None and before.generation == entry.generation:
+        if before is not None and before.version == entry.version:
             return
         self._controller.index.put(key, entry)
         self._controller.queue.mark(key, urgent=True)
@@ -57,22 +55,31 @@ class Handlers:
         manifest: Any = event["object"]
         metadata = manifest["metadata"]
         target = TargetKey(manifest["kind"], metadata["name"])
+        place = (metadata["namespace"], target)
         wishes = (metadata["uid"], metadata.get("generation"))
-        self._mark_if_new("workload", metadata["namespace"], target, event, wishes)
+        if event["type"] == "DELETED":
+            self._workloads.pop(place, None)
+        elif self._workloads.get(place) == wishes:
+            return
+        elif self._controller.index.binding(*place):
+            self._workloads[place] = wishes
+        self._mark(*place)
 
     def autoscaler_event(self, event: kopf.RawEvent, **_: Any) -> None:
         """A HorizontalPodAutoscaler: whoever it scales now, and whom it scaled before."""
         manifest: Any = event["object"]
-        namespace, name = manifest["metadata"]["namespace"], manifest["metadata"]["name"]
-        target = scale_target(manifest)
-        before = self._scaled.get((namespace, name))
-        if before is not None and before != target:
-            self._mark(namespace, before)
+        metadata = manifest["metadata"]
+        place = (metadata["namespace"], metadata["name"])
+        now = (scale_target(manifest), (metadata["uid"], hash(repr(manifest["spec"]))))
+        before = self._autoscalers.get(place)
         if event["type"] == "DELETED":
-            self._scaled.pop((namespace, name), None)
+            self._autoscalers.pop(place, None)
+        elif before == now:
+            return
         else:
-            self._scaled[namespace, name] = target
-        self._mark_if_new(f"autoscaler {name}", namespace, target, event, repr(manifest["spec"]))
+            self._autoscalers[place] = now
+        for target in {item[0] for item in (before, now) if item is not None}:
+            self._mark(place[0], target)
 
     def config_map_event(self, event: kopf.RawEvent, **_: Any) -> None:
         """One of our ConfigMaps: changed or deleted by hand, or just the echo of our own write."""
@@ -84,18 +91,6 @@ class Handlers:
         )
         if budget is not None and not is_echo:
             self._controller.queue.mark(BudgetKey(metadata["namespace"], budget))
-
-    def _mark_if_new(
-        self, what: str, namespace: str, target: TargetKey, event: kopf.RawEvent, wishes: object
-    ) -> None:
-        fingerprint = (what, namespace, target)
-        if event["type"] == "DELETED":
-            self._seen.pop(fingerprint, None)
-        elif self._seen.get(fingerprint) == wishes:
-            return
-        elif self._controller.index.binding(namespace, target):
-            self._seen[fingerprint] = wishes
-        self._mark(namespace, target)
 
     def _mark(self, namespace: str, target: TargetKey) -> None:
         for key in self._controller.index.binding(namespace, target):

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from poolbudget.cluster.api import Object
 from poolbudget.cluster.gather import Neighbour
 from poolbudget.planning.inputs import TargetKey
 from poolbudget.resource.spec import PoolBudgetSpec
@@ -23,17 +24,18 @@ class BudgetKey(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class BudgetEntry:
-    """What decides whom an event concerns."""
+    """What decides whom an event concerns; `version` is the uid and generation of the spec."""
 
-    generation: int
+    version: tuple[str, int]
     endpoint: tuple[str, int]
     targets: frozenset[TargetKey]
 
     @classmethod
-    def of(cls, generation: int, spec: PoolBudgetSpec) -> BudgetEntry:
-        """The entry of a spec."""
+    def of(cls, metadata: Object, spec: PoolBudgetSpec) -> BudgetEntry:
+        """The entry of a PoolBudget."""
         targets = frozenset(TargetKey(item.kind, item.name) for item in spec.targets)
-        return cls(generation, (spec.endpoint.host.lower().rstrip("."), spec.endpoint.port), targets)
+        version = (metadata["uid"], metadata["generation"])
+        return cls(version, (spec.endpoint.host.lower().rstrip("."), spec.endpoint.port), targets)
 
 
 class BudgetIndex:

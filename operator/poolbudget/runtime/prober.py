@@ -17,7 +17,6 @@ from poolbudget.cluster.api import Api, ApiError
 from poolbudget.resource.conditions import Reason
 from poolbudget.resource.quantities import seconds
 from poolbudget.resource.spec import Probe, SecretKeyRef
-from poolbudget.runtime import clock
 from poolbudget.runtime.index import BudgetKey
 
 logger = logging.getLogger(__name__)
@@ -45,7 +44,7 @@ class Prober:
         current = self._tasks.get(key)
         if probe is None:
             self.forget(key)
-        elif current is None or current[0] != probe:
+        elif current is None or current[0] != probe or current[1].done():
             if current is not None:
                 current[1].cancel()
                 # Other credentials may lead to another server: its figures start afresh.
@@ -82,9 +81,9 @@ class Prober:
                     limits = await database.limits()
                     self._store(key, Reading(limits))
                     wait, retry = interval, _FIRST_RETRY
-                except ProbeFailure as failure:
-                    self._store(key, self._failed(key, failure))
-                    wait, retry = min(retry, interval), 2 * retry
+                except Exception as error:
+                    self._store(key, self._failed(key, error))
+                    wait, retry = min(retry, interval), min(2 * retry, interval)
                 await asyncio.sleep(wait)
         finally:
             if database is not None:
@@ -96,13 +95,15 @@ class Prober:
             await old.close()
         return DatabaseProbe(url)
 
-    def _failed(self, key: BudgetKey, failure: ProbeFailure) -> Reading:
-        """The last good figures stay, with the trouble and when it began."""
+    def _failed(self, key: BudgetKey, error: Exception) -> Reading:
+        """The last good figures stay, with the trouble; the same trouble is not told twice."""
+        if not isinstance(error, ProbeFailure):
+            logger.warning("%s: probing failed unexpectedly: %s", key, type(error).__name__)
+            logger.debug("Details", exc_info=error)
+            error = ProbeFailure(Reason.PROBE_FAILED, f"the probe failed: {type(error).__name__}")
         last = self.reading(key)
-        same = last.failure is not None and last.failure.reason is failure.reason
-        if same:
-            return last
-        return replace(last, failure=failure, failing_since=clock.now())
+        same = last.failure is not None and last.failure.reason is error.reason
+        return last if same else replace(last, failure=error)
 
     def _store(self, key: BudgetKey, reading: Reading) -> None:
         before = self._readings.get(key)
@@ -125,8 +126,6 @@ class Prober:
             raise ProbeFailure(
                 Reason.PROBE_FAILED, f"Secret {name} cannot be read: {error.message}"
             ) from None
-        except (TimeoutError, OSError) as error:
-            raise ProbeFailure(Reason.PROBE_FAILED, f"Secret {name} cannot be read: {error}") from None
         data = secret.get("data") or {}
         if key not in data:
             present = ", ".join(sorted(data)) or "none"

@@ -17,6 +17,9 @@ logger = logging.getLogger(__name__)
 Key = TypeVar("Key", bound=Hashable)
 
 _FIRST_RETRY, _LAST_RETRY = 0.2, 60.0
+_MOST_DOUBLINGS = 10
+_GRACE = 5.0
+"""Seconds that turns in progress are given at the end."""
 
 
 class _Entry:
@@ -60,20 +63,18 @@ class WorkQueue(Generic[Key]):
         entry = self._entries.setdefault(key, _Entry())
         self._wake(key, entry, asyncio.get_running_loop().time() + seconds)
 
-    def forget(self, key: Key) -> None:
-        """The key is gone; a turn in progress is finished, none follows unless it is marked again."""
-        entry = self._entries.get(key)
-        if entry is not None:
-            entry.due = math.inf
-
     async def close(self) -> None:
-        """Take no more marks and let the turns in progress finish."""
+        """Take no more marks and let the turns in progress finish, if they do so soon."""
         self._closed = True
         tasks = [entry.task for entry in self._entries.values() if entry.task is not None]
         for entry in self._entries.values():
             entry.due = math.inf
             entry.changed.set()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        if tasks:
+            _, late = await asyncio.wait(tasks, timeout=_GRACE)
+            for task in late:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
 
     def _wake(self, key: Key, entry: _Entry, due: float) -> None:
         if self._closed:
@@ -86,16 +87,18 @@ class WorkQueue(Generic[Key]):
     async def _work(self, key: Key, entry: _Entry) -> None:
         """Turns of one key, one after the other, until nothing is due."""
         loop = asyncio.get_running_loop()
-        while entry.due < math.inf:
-            wait = entry.due - loop.time()
-            if wait > 0:
-                await self._sleep(entry, wait)
-                continue
-            async with self._slots:
-                entry.due = math.inf
-                entry.last_turn = loop.time()
-                await self._turn(key, entry)
-        entry.task = None
+        try:
+            while entry.due < math.inf:
+                wait = entry.due - loop.time()
+                if wait > 0:
+                    await self._sleep(entry, wait)
+                    continue
+                async with self._slots:
+                    entry.due = math.inf
+                    entry.last_turn = loop.time()
+                    await self._turn(key, entry)
+        finally:
+            entry.task = None
         if entry.failures == 0 and self._entries.get(key) is entry:
             # Kept for a moment only by its next mark: a forgotten key must not pile up.
             self._drop_later(key, entry)
@@ -113,7 +116,7 @@ class WorkQueue(Generic[Key]):
             entry.failures = 0
         except Exception as error:
             delay = min(_FIRST_RETRY * 2**entry.failures, _LAST_RETRY)
-            entry.failures += 1
+            entry.failures = min(entry.failures + 1, _MOST_DOUBLINGS)
             logger.warning("%s: %s; again in %.1f s", key, self._describe(error), delay)
             logger.debug("Details", exc_info=error)
             entry.due = min(entry.due, asyncio.get_running_loop().time() + delay)
