@@ -196,7 +196,9 @@ def _refused(scene: Scene) -> int:
 def main(keep: bool, picture: Path) -> None:
     """Set up a cluster, scale a workload up and down, and show what was really open."""
     console = Console(width=None if sys.stdout.isatty() else 100)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    # Also where the shell that started us in the background has SIGINT ignored.
+    for end in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(end, signal.default_int_handler)
     started = time.monotonic()
     try:
         with Scene() as scene:

@@ -59,6 +59,8 @@ def test_nothing_outlives_a_killed_run(how: signal.Signals, tmp_path: Path) -> N
         """
         import signal, sys
         from cluster.processes import Workspace
+        # A shell may have started the tests in the background, with SIGINT ignored.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
         with Workspace("rig") as workspace:
             print(workspace.start("sleeper", ["sleep", "1000"]).pid, workspace.folder, flush=True)
             signal.pause()
