@@ -71,11 +71,12 @@ class OperatorProcess:
         """All that it has said."""
         return self._workspace.tail(self.name, 1_000_000)
 
-    def metric(self, name: str) -> float:
-        """The sum of a metric over all its labels."""
+    def metric(self, name: str, namespace: str = "") -> float:
+        """The sum of a metric over all its labels, or those of one namespace."""
+        wanted = f'namespace="{namespace}"' if namespace else ""
         total = 0.0
         for line in _get(f"http://127.0.0.1:{self.metrics_port}/metrics").splitlines():
-            if line.split("{")[0].split(" ")[0] == name:
+            if line.split("{")[0].split(" ")[0] == name and wanted in line:
                 total += float(line.rsplit(" ", 1)[1])
         return total
 

@@ -29,13 +29,15 @@ def test_300_pods_are_a_handful_of_writes(
     )
     wait_for_reason(control_plane, namespace, "Converged", "Published")
     eventually(lambda: status(control_plane, namespace), lambda seen: seen.get("pods") == 1)
-    config_maps = operator.metric("poolbudget_config_map_writes_total")
-    statuses = operator.metric("poolbudget_status_writes_total")
+    config_maps = operator.metric("poolbudget_config_map_writes_total", namespace)
+    statuses = operator.metric("poolbudget_status_writes_total", namespace)
+    assert config_maps >= 1
+    assert statuses >= 1
     scale(control_plane, namespace, PODS)
     eventually(lambda: status(control_plane, namespace), lambda seen: seen.get("pods") == PODS)
-    time.sleep(2)
-    assert operator.metric("poolbudget_config_map_writes_total") - config_maps <= 2
-    assert operator.metric("poolbudget_status_writes_total") - statuses <= 2
+    time.sleep(4)
+    assert operator.metric("poolbudget_config_map_writes_total", namespace) - config_maps <= 2
+    assert operator.metric("poolbudget_status_writes_total", namespace) - statuses <= 2
     found = config_map(control_plane, namespace)
     assert found is not None
     assert int(found["data"]["POOL_SIZE"]) + int(found["data"]["MAX_OVERFLOW"]) == 4985 // PODS

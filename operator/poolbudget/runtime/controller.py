@@ -40,7 +40,7 @@ _LIST_RETRY = 2.0
 _RAISE_PACE = (5.0, 30.0)
 """Seconds for which a larger share must be wanted unchanged, and after which it is granted anyhow."""
 
-_COUNT_PACE = (1.0, 10.0)
+_COUNT_PACE = (2.0, 15.0)
 """The same for a status that differs in mere counts: a burst of pods is one write and not hundreds."""
 
 
@@ -143,10 +143,11 @@ class Controller:
                 return
         await write_status(self._api, manifest, status)
         self._counts.forget(key)
-        self._metrics.status_writes.inc()
+        self._metrics.status_writes.labels(*key).inc()
 
     def _remember(self, key: BudgetKey, written: list[Written]) -> None:
-        self._metrics.config_map_writes.inc(len(written))
+        if written:
+            self._metrics.config_map_writes.labels(*key).inc(len(written))
         for item in written:
             self._own_writes[key.namespace, item.change.wanted.name] = item.version
 

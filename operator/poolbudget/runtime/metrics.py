@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from poolbudget.cluster.api import Object
@@ -24,9 +26,11 @@ class Metrics:
             registry=registry,
         )
         self.config_map_writes = Counter(
-            "poolbudget_config_map_writes", "ConfigMaps written.", registry=registry
+            "poolbudget_config_map_writes", "ConfigMaps written.", _LABELS, registry=registry
         )
-        self.status_writes = Counter("poolbudget_status_writes", "Statuses written.", registry=registry)
+        self.status_writes = Counter(
+            "poolbudget_status_writes", "Statuses written.", _LABELS, registry=registry
+        )
         self._gauges = {
             "usable": _gauge("usable_connections", "Connections that the targets share.", registry),
             "allocated": _gauge("allocated_connections", "Connections that all pods may open.", registry),
@@ -51,6 +55,9 @@ class Metrics:
             self._shown.discard(key)
             for gauge in (*self._gauges.values(), self._ready):
                 gauge.remove(*key)
+            for counter in (self.config_map_writes, self.status_writes):
+                with contextlib.suppress(KeyError):
+                    counter.remove(*key)
 
 
 def _gauge(name: str, description: str, registry: CollectorRegistry) -> Gauge:
