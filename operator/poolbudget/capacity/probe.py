@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import re
 import ssl
 from typing import Any
 
@@ -34,6 +35,7 @@ _IGNORED = ("application_name", "connect_timeout", "target_session_attrs", "chan
 
 _DRIVER = "postgresql+asyncpg"
 _SCHEMES = ("postgresql", "postgres", _DRIVER)
+_HOST = re.compile(r"[A-Za-z0-9._:%-]+")
 _SSL_MODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
 
 
@@ -102,6 +104,9 @@ def parse_url(text_of_url: str) -> tuple[URL, dict[str, Any]]:
         raise _invalid(f"its scheme is {url.drivername!r}")
     if not url.host:
         raise _invalid("it names no host")
+    if not _HOST.fullmatch(url.host):
+        # The rest of a password would be taken for a host, and be told as such.
+        raise _invalid("its host is no name or address; in a password write %40 for @ and %2F for /")
     query = dict(url.query)
     mode = str(query.pop("sslmode", "prefer"))
     if mode not in _SSL_MODES:
