@@ -263,6 +263,19 @@ def test_a_budget_under_another_name_takes_over(
     wait_for_sizes(cluster, namespace, (12, 5))
 
 
+def test_a_former_name_is_not_taken_over_while_its_owner_keeps_it(
+    cluster: Cluster, operator: OperatorProcess, namespace: str
+) -> None:
+    cluster.apply(deployment(namespace), deployment(namespace, "web"), budget(namespace))
+    wait_for_sizes(cluster, namespace, (35, 15))
+    cluster.apply(budget(namespace, targets=[{"name": "api", "configMap": {"name": "fresh"}}]))
+    wait_for_sizes(cluster, namespace, (35, 15), "fresh")
+    taking = [{"name": "web", "configMap": {"name": "api-pool"}}]
+    cluster.apply(budget(namespace, name="other", capacity={"maxConnections": 5000}, targets=taking))
+    wait_for_reason(cluster, namespace, "TargetsResolved", "ConfigMapTaken", "other")
+    assert sizes(cluster, namespace) == (35, 15)
+
+
 def test_deleted_and_applied_again_at_once(
     cluster: Cluster, operator: OperatorProcess, namespace: str
 ) -> None:

@@ -37,6 +37,8 @@ def test_verified_connections_use_the_systems_certificates(mode: str, checks_nam
         ("postgresql://u:s3cret@db:port/orders", "not a URL"),
         ("postgresql://u:s3cret@db/orders?sslmode=maybe", "sslmode is one of"),
         ("postgresql://u:pass@s3cret@db/orders", "write %40 for @"),
+        ("postgresql://u:p@er2s3cret/99@127.0.0.1/x", "more than one @"),
+        ("postgresql://u:p@s3cret?q@127.0.0.1/x", "more than one @"),
         ("postgresql://u:s3cret@db/orders?plugin=x", "'plugin' is not understood"),
         ("postgresql://u:s3cret@db/orders?prepared_statement_cache_size=abc", "is not understood"),
         ("postgresql://u:s3cret@a:1,b:2/orders?port=abc", "not a URL"),

@@ -96,17 +96,7 @@ def parse_url(text_of_url: str) -> tuple[URL, dict[str, Any]]:
     Takes the URLs that people have: `postgres://` and `postgresql://`, with libpq's `sslmode`.
     Raises ProbeFailure, without repeating the URL.
     """
-    try:
-        url = make_url(text_of_url.strip())
-    except (ArgumentError, ValueError):
-        raise _invalid("it is not a URL") from None
-    if url.drivername not in _SCHEMES:
-        raise _invalid(f"its scheme is {url.drivername!r}")
-    if not url.host:
-        raise _invalid("it names no host")
-    if not _HOST.fullmatch(url.host):
-        # The rest of a password would be taken for a host, and be told as such.
-        raise _invalid("its host is no name or address; in a password write %40 for @ and %2F for /")
+    url = _address(text_of_url)
     query = dict(url.query)
     mode = str(query.pop("sslmode", "prefer"))
     if mode not in _SSL_MODES:
@@ -118,6 +108,25 @@ def parse_url(text_of_url: str) -> tuple[URL, dict[str, Any]]:
         raise _invalid(f"the parameter {min(query)!r} is not understood")
     arguments = {"ssl": _ssl(mode, None if root_certificate is None else str(root_certificate))}
     return url.set(drivername=_DRIVER, query=query), arguments
+
+
+def _address(text_of_url: str) -> URL:
+    """A URL with a known scheme and a plausible host. Raises ProbeFailure."""
+    if text_of_url.count("@") > 1:
+        # What is password and what is host cannot be told apart, and a guess would be told as the host.
+        raise _invalid("it has more than one @: in a password write %40 for @, %2F for /, %3F for ?")
+    try:
+        url = make_url(text_of_url.strip())
+    except (ArgumentError, ValueError):
+        raise _invalid("it is not a URL") from None
+    if url.drivername not in _SCHEMES:
+        raise _invalid(f"its scheme is {url.drivername!r}")
+    if not url.host:
+        raise _invalid("it names no host")
+    if not _HOST.fullmatch(url.host):
+        # The rest of a password would be taken for a host, and be told as such.
+        raise _invalid("its host is no name or address; in a password write %40 for @ and %2F for /")
+    return url
 
 
 def _ssl(mode: str, root_certificate: str | None) -> ssl.SSLContext | str:

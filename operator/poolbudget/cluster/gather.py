@@ -17,7 +17,7 @@ from poolbudget.cluster.pods import PodCache, PodRecord
 from poolbudget.cluster.workloads import autoscaler_of, belongs_to, workload
 from poolbudget.planning.inputs import Inputs, Target, TargetBounds, TargetKey, UpdateMode
 from poolbudget.resource.spec import PoolBudgetSpec, TargetSpec
-from poolbudget.resource.status import PoolBudgetStatus
+from poolbudget.resource.status import CapacityStatus
 
 _FROM_CACHE = {"resourceVersion": "0"}
 
@@ -108,8 +108,7 @@ async def gather(
         _target(item, found, autoscalers, records, live.get(item.config_map_name))
         for item, found in zip(spec.targets, manifests, strict=True)
     )
-    last = PoolBudgetStatus.model_validate(manifest.get("status") or {})
-    capacity = known_capacity(spec, reading, last.capacity, now)
+    capacity = known_capacity(spec, reading, _last_capacity(manifest), now)
     usable = (
         None
         if capacity is None
@@ -133,6 +132,14 @@ async def gather(
         foreign=foreign,
         neighbours=neighbours,
     )
+
+
+def _last_capacity(manifest: Object) -> CapacityStatus | None:
+    """The capacity as the status has it; what an editor made senseless counts as unknown."""
+    try:
+        return CapacityStatus.model_validate((manifest.get("status") or {}).get("capacity"))
+    except ValidationError:
+        return None
 
 
 async def _autoscalers(api: Api, namespace: str) -> list[Object]:
@@ -168,15 +175,18 @@ async def _config_maps(
         if manifest is None:
             continue
         owner = config_map.owner(manifest)
-        if owner == budget.name or (owner and await _is_abandoned(api, budget.namespace, owner, name)):
+        if owner == budget.name or (owner and await _is_abandoned(api, budget.namespace, owner, manifest)):
             live[name] = manifest
         else:
             foreign[name] = owner
     return live, foreign
 
 
-async def _is_abandoned(api: Api, namespace: str, owner: str, name: str) -> bool:
-    """Whether the PoolBudget that wrote a ConfigMap is gone, or no longer writes one of that name."""
+async def _is_abandoned(api: Api, namespace: str, owner: str, live: Object) -> bool:
+    """Whether the PoolBudget that wrote a ConfigMap is gone, or has nothing to do with it any more.
+
+    One that still binds the target keeps the ConfigMap up to date under its former name, too.
+    """
     manifest = await api.find(paths.budget(namespace, owner))
     if manifest is None:
         return True
@@ -184,7 +194,10 @@ async def _is_abandoned(api: Api, namespace: str, owner: str, name: str) -> bool
         targets = parse_spec(manifest).targets
     except InvalidSpecError:
         return False
-    return all(target.config_map_name != name for target in targets)
+    name, written_for = live["metadata"]["name"], config_map.target_of(live)
+    return not any(
+        item.config_map_name == name or TargetKey(item.kind, item.name) == written_for for item in targets
+    )
 
 
 def _target(

@@ -12,9 +12,9 @@ from poolbudget.resource.quantities import Duration, duration_rule
 
 MAX_TARGETS = 64
 _NAME_LENGTH = 253
-_CONNECTIONS = 262_143  # PostgreSQL's own upper limit of max_connections (MAX_BACKENDS)
+MAX_CONNECTIONS = 262_143  # PostgreSQL's own upper limit of max_connections (MAX_BACKENDS)
 
-Connections = Annotated[int, Field(ge=1, le=_CONNECTIONS)]
+Connections = Annotated[int, Field(ge=1, le=MAX_CONNECTIONS)]
 _NAME_PATTERN = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"  # RFC 1123 subdomain, as Kubernetes' names
 
 Name = Annotated[str, Field(min_length=1, max_length=_NAME_LENGTH, pattern=_NAME_PATTERN)]
@@ -98,10 +98,10 @@ class Capacity(Model):
 class Reserved(Model):
     """Connections that the targets never get, on top of what the server reserves itself."""
 
-    admin: Annotated[int, Field(ge=0, le=_CONNECTIONS)] = Field(
+    admin: Annotated[int, Field(ge=0, le=MAX_CONNECTIONS)] = Field(
         default=10, description="For administrators, migrations and monitoring."
     )
-    replication: Annotated[int, Field(ge=0, le=_CONNECTIONS)] = Field(
+    replication: Annotated[int, Field(ge=0, le=MAX_CONNECTIONS)] = Field(
         default=0,
         description="For replication over ordinary connections. Streaming replicas of PostgreSQL 12 "
         "and later take none.",
@@ -162,7 +162,7 @@ class TargetSpec(Model):
     pools_per_worker: Annotated[int, Field(ge=1, le=64)] = Field(
         default=1, description="Engines on this endpoint in each process."
     )
-    extra_connections: Annotated[int, Field(ge=0, le=_CONNECTIONS)] = Field(
+    extra_connections: Annotated[int, Field(ge=0, le=MAX_CONNECTIONS)] = Field(
         default=0, description="Connections per pod outside any pool, such as LISTEN."
     )
     min_per_pool: Connections | None = Field(

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from poolbudget.resource.spec import MAX_TARGETS, Model
+from poolbudget.resource.spec import MAX_CONNECTIONS, MAX_TARGETS, Model
 
 
 class ConditionStatus(Model):
@@ -33,8 +33,10 @@ class ConditionStatus(Model):
 class CapacityStatus(Model):
     """What the endpoint accepts, and who said so."""
 
-    max_connections: int = Field(description="Connections that the endpoint accepts.")
-    server_reserved: int = Field(
+    max_connections: Annotated[int, Field(ge=0, le=MAX_CONNECTIONS)] = Field(
+        description="Connections that the endpoint accepts."
+    )
+    server_reserved: Annotated[int, Field(ge=0, le=MAX_CONNECTIONS)] = Field(
         description="Of these, connections that the server keeps for superusers and reserved roles."
     )
     source: str = Field(description="Probe, or Declared (spec.capacity.maxConnections).")

@@ -1,0 +1,34 @@
+"""What is read back from a status that somebody may have edited."""
+
+from typing import Any
+
+import pytest
+
+from poolbudget.cluster.gather import _last_capacity
+
+GOOD = {
+    "maxConnections": 170,
+    "serverReserved": 3,
+    "source": "Probe",
+    "endpoint": "db:5432",
+    "observedTime": "2026-01-01T00:00:00Z",
+}
+
+
+def test_a_good_capacity_is_read_back() -> None:
+    found = _last_capacity({"status": {"capacity": GOOD}})
+    assert found is not None
+    assert found.max_connections == 170
+
+
+@pytest.mark.parametrize(
+    "edited",
+    [{"maxConnections": 9 * 10**18}, {"maxConnections": -1}, {"serverReserved": 10**12}, {"source": None}],
+)
+def test_one_that_makes_no_sense_is_unknown(edited: dict[str, Any]) -> None:
+    """A maximum of 9e18 once kept the planner busy for ever."""
+    assert _last_capacity({"status": {"capacity": {**GOOD, **edited}}}) is None
+
+
+def test_no_status_no_capacity() -> None:
+    assert _last_capacity({}) is None
