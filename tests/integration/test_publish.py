@@ -83,6 +83,14 @@ def test_hand_edited_and_deleted_config_maps_are_restored(
             lambda: (config_map(cluster, namespace) or {}).get("data"),
             lambda seen: seen == {"POOL_SIZE": "35", "MAX_OVERFLOW": "15"},
         )
+    cluster.kubectl(
+        *("label", "configmap", "api-pool", f"--namespace={namespace}"),
+        *("app.kubernetes.io/managed-by-", "poolbudget.io/budget-"),
+    )
+    eventually(
+        lambda: (config_map(cluster, namespace) or {"metadata": {}})["metadata"].get("labels", {}),
+        lambda seen: seen.get("poolbudget.io/budget") == "orders",
+    )
     cluster.kubectl("delete", "configmap", "api-pool", f"--namespace={namespace}")
     wait_for_sizes(cluster, namespace, (35, 15))
     cluster.kubectl("label", "configmap", "api-pool", f"--namespace={namespace}", "team=shop")

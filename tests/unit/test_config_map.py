@@ -43,6 +43,16 @@ def test_keys_and_marks() -> None:
     assert config_map.owner({"metadata": {"labels": {config_map.BUDGET: "orders"}}}) is None
 
 
+def test_an_owner_whose_labels_were_removed_is_still_known() -> None:
+    fields = [
+        {"manager": "kubectl", "operation": "Update"},
+        {"manager": "poolbudget/orders", "operation": "Apply"},
+    ]
+    assert config_map.owner({"metadata": {"managedFields": fields}}) == "orders"
+    empty = {config_map.MANAGED_BY: "poolbudget", config_map.BUDGET: ""}
+    assert config_map.owner({"metadata": {"labels": empty}}) is None
+
+
 def test_what_is_written_is_what_was_wanted() -> None:
     assert not config_map.differs(WANTED, BUDGET, written())
 

@@ -242,6 +242,7 @@ def test_a_config_map_that_could_not_be_written_is_said() -> None:
     assert "ConfigMap api-pool could not be written, its last sizes stay: field is immutable" in (
         found[ConditionType.READY].message
     )
+    assert found[ConditionType.WITHIN_BUDGET].status == "Unknown"
     assert "poolSize" not in new_status(facts, "2026-01-02T00:00:00Z")["targets"][0]
 
 

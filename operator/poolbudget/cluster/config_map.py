@@ -69,12 +69,20 @@ class WantedConfigMap:
 
 
 def owner(manifest: Object) -> str | None:
-    """The PoolBudget that writes a ConfigMap; None for a ConfigMap of somebody else."""
-    labels = manifest["metadata"].get("labels") or {}
-    if labels.get(MANAGED_BY) != MANAGER:
-        return None
-    name: str | None = labels.get(BUDGET)
-    return name
+    """The PoolBudget that writes a ConfigMap; None for a ConfigMap of somebody else.
+
+    Where the labels were removed by hand, the API server's record of who applied what still tells.
+    """
+    metadata = manifest["metadata"]
+    labels = metadata.get("labels") or {}
+    name: str = labels.get(BUDGET) or ""
+    if name and labels.get(MANAGED_BY) == MANAGER:
+        return name
+    for entry in metadata.get("managedFields") or []:
+        manager: str = entry.get("manager", "")
+        if entry.get("operation") == "Apply" and manager.startswith(f"{MANAGER}/"):
+            return manager.removeprefix(f"{MANAGER}/")
+    return None
 
 
 def published_sizes(manifest: Object) -> PoolSizes | None:

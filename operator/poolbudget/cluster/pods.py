@@ -19,7 +19,10 @@ from poolbudget.planning.inputs import Pod, PodStage, TargetKey
 logger = logging.getLogger(__name__)
 
 _PAGE = 500
-_FIRST_RETRY, _LAST_RETRY = 0.2, 30.0
+_FIRST_RETRY, _LAST_RETRY = 0.2, 5.0
+
+_HEALTHY = 10.0
+"""Seconds after which a watch that was cut is not counted as a failure in a row."""
 
 Labels = tuple[tuple[str, str], ...]
 
@@ -116,15 +119,19 @@ class PodCache:
     async def _follow(self, scope: str | None) -> None:
         retry = _FIRST_RETRY
         version: str | None = None
+        started = asyncio.get_running_loop().time()
         while True:
             try:
                 if version is None:
                     version = await self._list(scope)
                     self._listed[scope].set()
-                    retry = _FIRST_RETRY
+                started = asyncio.get_running_loop().time()
                 version = await self._watch(scope, version)
+                retry = _FIRST_RETRY
             except Exception as error:
                 version = None
+                if asyncio.get_running_loop().time() - started > _HEALTHY:
+                    retry = _FIRST_RETRY
                 logger.warning("Watching pods failed, listing again in %.1f s: %r", retry, error)
                 await asyncio.sleep(retry)
                 retry = min(2 * retry, _LAST_RETRY)

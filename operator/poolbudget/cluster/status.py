@@ -133,6 +133,10 @@ def within_budget(facts: Facts) -> Condition:
         return unknown(kind, Reason.CAPACITY_UNKNOWN, "nothing to compare with before capacity is known")
     usable = observed.usable.connections
     message = f"allocated {plan.arithmetic} of {usable} usable"
+    if facts.failed:
+        names = ", ".join(facts.failed)
+        message = f"{message}, but pods still read older sizes from ConfigMap {names}"
+        return unknown(kind, Reason.CONFIG_MAP_NOT_WRITTEN, message)
     if plan.allocated > usable:
         return false(kind, Reason.ALLOCATED_EXCEEDS, message)
     return true(kind, Reason.ALLOCATED_FITS, message)

@@ -96,14 +96,13 @@ class Prober:
         return DatabaseProbe(url)
 
     def _failed(self, key: BudgetKey, error: Exception) -> Reading:
-        """The last good figures stay, with the trouble; the same trouble is not told twice."""
+        """The last good figures stay, with the trouble."""
         if not isinstance(error, ProbeFailure):
             logger.warning("%s: probing failed unexpectedly: %s", key, type(error).__name__)
             logger.debug("Details", exc_info=error)
             error = ProbeFailure(Reason.PROBE_FAILED, f"the probe failed: {type(error).__name__}")
         last = self.reading(key)
-        same = last.failure is not None and last.failure.reason is error.reason
-        return last if same else replace(last, failure=error)
+        return replace(last, failure=error)
 
     def _store(self, key: BudgetKey, reading: Reading) -> None:
         before = self._readings.get(key)
