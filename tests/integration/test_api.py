@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 
 import pytest
 
 from cluster.control_plane import Cluster, ControlPlane
 from helpers import deployment, scale, wait_for_pods
 from poolbudget.cluster import paths
-from poolbudget.cluster.api import Api, ApiError
+from poolbudget.cluster.api import Api, ApiError, Object
 from poolbudget.cluster.pods import PodCache, PodRecord
 from poolbudget.planning.inputs import PodStage, TargetKey
 
@@ -115,6 +115,36 @@ async def test_what_went_while_the_watch_was_cut_is_noticed(
         await cache._list(namespace)
         assert len(cache) == 1
         assert len(seen) == 3
+
+
+async def test_who_may_list_but_not_watch_does_not_list_without_pause(
+    control_plane: ControlPlane, namespace: str
+) -> None:
+    subject = f"lister-{namespace}"
+    control_plane.kubectl(
+        *("create", "role", "lister", "--verb=list", "--resource=pods", f"--namespace={namespace}")
+    )
+    control_plane.kubectl(
+        *("create", "rolebinding", "lister", "--role=lister", f"--user={subject}"),
+        f"--namespace={namespace}",
+    )
+    api = await Api.from_kubeconfig(control_plane.kubeconfig_for(subject))
+    lists = 0
+    get = api.get
+
+    async def counted(path: str, query: Mapping[str, str | int] | None = None) -> Object:
+        nonlocal lists
+        lists += 1
+        return await get(path, query)
+
+    api.get = counted  # type: ignore[method-assign]
+    task = asyncio.create_task(PodCache(api, [namespace], lambda _: None).run())
+    await asyncio.sleep(4)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    await api.close()
+    # Pauses of 0.2, 0.4, 0.8, 1.6 and 3.2 s lie between them.
+    assert 2 <= lists <= 6
 
 
 async def test_the_api_server_may_restart(control_plane: ControlPlane, namespace: str) -> None:

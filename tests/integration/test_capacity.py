@@ -189,6 +189,19 @@ def test_a_missing_key_and_then_a_good_one(
     wait_for_reason(cluster, namespace, "Ready", "Balanced")
 
 
+def test_a_failure_is_told_in_its_latest_words(
+    cluster: Cluster, operator: OperatorProcess, namespace: str
+) -> None:
+    """The reason stays the same, and what to mend does not."""
+    cluster.apply(deployment(namespace), secret(namespace, "database", url="mysql://h/x"), probing(namespace))
+    found = wait_for_reason(cluster, namespace, "Ready", "UrlInvalid")
+    assert "its scheme is 'mysql'" in found["message"]
+    cluster.apply(secret(namespace, "database", url="postgresql:///x"))
+    eventually(
+        lambda: condition(cluster, namespace, "Ready")["message"], lambda seen: "it names no host" in seen
+    )
+
+
 def test_a_bad_secret_later_keeps_the_last_good_sizes(
     cluster: Cluster, operator: OperatorProcess, namespace: str, postgres: Postgres
 ) -> None:
