@@ -50,7 +50,9 @@ class Show:
         self._live = None
 
     def add(self, view: View) -> None:
-        """One more line."""
+        """One more line, at most one a second."""
+        if self._rows and view.seconds - self._rows[-1].seconds < 1:
+            return
         self._rows.append(view)
         if self._live is not None:
             self._live.update(self.table())
@@ -136,8 +138,7 @@ class Play:
             if sampling.done():
                 await sampling
             latest = self.course.latest
-            rows = self.show._rows
-            if latest is not None and (not rows or latest.seconds - rows[-1].seconds >= 1):
+            if latest is not None:
                 self.show.add(latest)
             await asyncio.sleep(0.1)
 

@@ -63,7 +63,6 @@ class Api:
 
     def __init__(self, client: ApiClient) -> None:
         self._client = client
-        self.writes = 0
 
     @classmethod
     async def connect(cls) -> Api:
@@ -106,24 +105,20 @@ class Api:
 
     async def create(self, path: str, body: Object) -> Object:
         """Create an object. Raises ApiError."""
-        return await self._write("POST", path, None, body)
+        return await self._request("POST", path, None, body)
 
-    async def apply(self, path: str, body: Object, manager: str, *, force: bool = True) -> Object:
+    async def apply(self, path: str, body: Object, manager: str) -> Object:
         """Server-side apply. Raises ApiError; a conflict where `metadata.resourceVersion` is older.
 
         A `resourceVersion` that no object has ever had is refused where the object exists and not
         where it does not: "create it, but only if nobody else has" (tests/integration/test_api.py).
         """
-        query = {"fieldManager": manager, "force": str(force).lower()}
-        return await self._write("PATCH", path, query, body, _APPLY)
+        query = {"fieldManager": manager, "force": "true"}
+        return await self._request("PATCH", path, query, body, _APPLY)
 
     async def patch(self, path: str, body: Object) -> Object:
         """JSON merge patch. Raises ApiError."""
-        return await self._write("PATCH", path, None, body, "application/merge-patch+json")
-
-    async def delete(self, path: str) -> Object:
-        """Delete an object. Raises ApiError."""
-        return await self._write("DELETE", path, None, None)
+        return await self._request("PATCH", path, None, body, "application/merge-patch+json")
 
     async def watch(self, path: str, version: str, query: Mapping[str, str]) -> AsyncIterator[Object]:
         """Events since a version, until the server ends the watch. Raises ApiError."""
@@ -146,17 +141,6 @@ class Api:
                     yield event
             finally:
                 response.close()
-
-    async def _write(
-        self,
-        method: str,
-        path: str,
-        query: Mapping[str, str | int] | None,
-        body: Object | None,
-        content_type: str | None = None,
-    ) -> Object:
-        self.writes += 1
-        return await self._request(method, path, query, body, content_type)
 
     async def _request(
         self,

@@ -120,17 +120,16 @@ def wanted(
     """
     if target.update_mode is UpdateMode.OFF:
         return []
-    key = TargetKey(target.kind, target.name)
     owned = spec.deletion_policy == "Delete"
     name = target.config_map_name
     former = key_prefixes_of(live[name]) if name in live else ()
     prefixes = tuple(sorted({target.config_map.key_prefix or "", *former}))
-    result = [WantedConfigMap(name, key, prefixes, sizes, owned)]
+    result = [WantedConfigMap(name, target.key, prefixes, sizes, owned)]
     current_names = {item.config_map_name for item in spec.targets}
     for name, manifest in live.items():
-        if name not in current_names and target_of(manifest) == key:
+        if name not in current_names and target_of(manifest) == target.key:
             older = key_prefixes_of(manifest) or ("",)
-            result.append(WantedConfigMap(name, key, older, sizes, owned))
+            result.append(WantedConfigMap(name, target.key, older, sizes, owned))
     return result
 
 

@@ -58,15 +58,11 @@ class Observed:
 
     def target_spec(self, key: TargetKey) -> TargetSpec:
         """The spec's words about a target."""
-        return next(item for item in self.spec.targets if (item.kind, item.name) == key)
+        return next(item for item in self.spec.targets if item.key == key)
 
 
 class InvalidSpecError(Exception):
     """The API server holds a spec that this operator does not understand."""
-
-    def __init__(self, manifest: Object, message: str) -> None:
-        super().__init__(message)
-        self.manifest = manifest
 
 
 def reference(manifest: Object) -> BudgetReference:
@@ -83,21 +79,21 @@ def parse_spec(manifest: Object) -> PoolBudgetSpec:
         complaints = [
             f"spec.{'.'.join(str(part) for part in item['loc'])}: {item['msg']}" for item in error.errors()
         ]
-        raise InvalidSpecError(manifest, "; ".join(complaints[:3])) from None
+        raise InvalidSpecError("; ".join(complaints[:3])) from None
 
 
 async def gather(
     api: Api,
     pods: PodCache,
     manifest: Object,
+    spec: PoolBudgetSpec,
     reading: Reading,
     neighbours: tuple[Neighbour, ...],
     now: str,
 ) -> Observed:
-    """Read what belongs to a PoolBudget that was just read. Raises ApiError, InvalidSpecError."""
-    spec = parse_spec(manifest)
+    """Read what belongs to a PoolBudget that was just read and parsed. Raises ApiError."""
     budget = reference(manifest)
-    keys = [TargetKey(item.kind, item.name) for item in spec.targets]
+    keys = [item.key for item in spec.targets]
     manifests, autoscalers, (live, foreign) = await asyncio.gather(
         asyncio.gather(*(api.find(paths.workload(budget.namespace, key)) for key in keys)),
         _autoscalers(api, budget.namespace),
@@ -195,9 +191,7 @@ async def _is_abandoned(api: Api, namespace: str, owner: str, live: Object) -> b
     except InvalidSpecError:
         return False
     name, written_for = live["metadata"]["name"], config_map.target_of(live)
-    return not any(
-        item.config_map_name == name or TargetKey(item.kind, item.name) == written_for for item in targets
-    )
+    return not any(item.config_map_name == name or item.key == written_for for item in targets)
 
 
 def _target(
@@ -207,12 +201,11 @@ def _target(
     records: list[PodRecord],
     live: Object | None,
 ) -> Target:
-    key = TargetKey(spec.kind, spec.name)
     # What is not written can neither be lowered nor wait to be raised.
     is_off = spec.update_mode is UpdateMode.OFF
-    mine = (record.for_planner() for record in records if belongs_to(record, key, manifest))
+    mine = (record.for_planner() for record in records if belongs_to(record, spec.key, manifest))
     return Target(
-        key=key,
+        key=spec.key,
         bounds=TargetBounds(
             workers=spec.workers,
             pools_per_worker=spec.pools_per_worker,
@@ -221,7 +214,7 @@ def _target(
             max_per_pool=spec.max_per_pool,
             weight=spec.weight,
         ),
-        workload=None if manifest is None else workload(manifest, autoscaler_of(key, autoscalers)),
+        workload=None if manifest is None else workload(manifest, autoscaler_of(spec.key, autoscalers)),
         pods=tuple(pod for pod in mine if pod is not None),
         published=None if live is None or is_off else config_map.published_sizes(live),
     )

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from poolbudget.capacity.reading import PROBE
 from poolbudget.cluster import paths
 from poolbudget.cluster.api import Api, ApiError, Object
 from poolbudget.cluster.config_map import published_sizes
@@ -63,7 +64,7 @@ def capacity_known(facts: Facts) -> Condition:
     if failure is not None:
         message = f"{message}. Last figures kept since {capacity.stale_since}: {failure.message}"
         return true(kind, failure.reason, message)
-    return true(kind, Reason.PROBED if capacity.source == "Probe" else Reason.DECLARED, message)
+    return true(kind, Reason.PROBED if capacity.source == PROBE else Reason.DECLARED, message)
 
 
 def targets_resolved(facts: Facts) -> Condition:

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
-from poolbudget.planning.inputs import ReserveFor, UpdateMode
+from poolbudget.planning.inputs import ReserveFor, TargetKey, UpdateMode
 from poolbudget.resource.quantities import Duration, duration_rule
 
 MAX_TARGETS = 64
@@ -183,6 +183,11 @@ class TargetSpec(Model):
     config_map: ConfigMapTarget = Field(
         default=ConfigMapTarget(), description="The ConfigMap that the pods read."
     )
+
+    @property
+    def key(self) -> TargetKey:
+        """The workload."""
+        return TargetKey(self.kind, self.name)
 
     @property
     def config_map_name(self) -> str:

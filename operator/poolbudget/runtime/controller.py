@@ -102,7 +102,7 @@ class Controller:
         self.prober.follow(key, spec.capacity.probe)
         neighbours = self.index.neighbours(key)
         reading = self.prober.reading(key)
-        observed = await gather(self._api, self.pods, manifest, reading, neighbours, clock.now())
+        observed = await gather(self._api, self.pods, manifest, spec, reading, neighbours, clock.now())
         decided = self._plan(key, observed)
         applied = await apply(self._api, observed, decided)
         self._remember(key, applied.written)

@@ -33,7 +33,7 @@ class BudgetEntry:
     @classmethod
     def of(cls, metadata: Object, spec: PoolBudgetSpec) -> BudgetEntry:
         """The entry of a PoolBudget."""
-        targets = frozenset(TargetKey(item.kind, item.name) for item in spec.targets)
+        targets = frozenset(item.key for item in spec.targets)
         version = (metadata["uid"], metadata["generation"])
         return cls(version, (spec.endpoint.host.lower().rstrip("."), spec.endpoint.port), targets)
 

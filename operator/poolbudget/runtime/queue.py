@@ -42,12 +42,10 @@ class WorkQueue(Generic[Key]):
         *,
         gather_for: float = 0.1,
         workers: int = 8,
-        describe: Callable[[Exception], str] = str,
     ) -> None:
-        """`gather_for` is in seconds; `describe` turns an exception into a line for the log."""
+        """`gather_for` is in seconds, `workers` how many keys are worked on at the same time."""
         self._process = process
         self._gather_for = gather_for
-        self._describe = describe
         self._slots = asyncio.Semaphore(workers)
         self._entries: dict[Key, _Entry] = {}
         self._closed = False
@@ -100,7 +98,7 @@ class WorkQueue(Generic[Key]):
         finally:
             entry.task = None
         if entry.failures == 0 and self._entries.get(key) is entry:
-            # Kept for a moment only by its next mark: a forgotten key must not pile up.
+            # Kept for as long as it gathers marks; keys of what is gone must not pile up.
             self._drop_later(key, entry)
 
     async def _sleep(self, entry: _Entry, seconds: float) -> None:
@@ -117,7 +115,7 @@ class WorkQueue(Generic[Key]):
         except Exception as error:
             delay = min(_FIRST_RETRY * 2**entry.failures, _LAST_RETRY)
             entry.failures = min(entry.failures + 1, _MOST_DOUBLINGS)
-            logger.warning("%s: %s; again in %.1f s", key, self._describe(error), delay)
+            logger.warning("%s: %s; again in %.1f s", key, error, delay)
             logger.debug("Details", exc_info=error)
             entry.due = min(entry.due, asyncio.get_running_loop().time() + delay)
 
