@@ -206,7 +206,8 @@ def main(keep: bool, picture: Path) -> None:
             set_up(scene, console)
             play = Play(scene, console)
             asyncio.run(play.perform())
-            report(scene, play, console, picture.absolute())
+            # `make` starts this in tests/; a relative path means the repository.
+            report(scene, play, console, REPOSITORY / picture)
             console.print(f"Took {time.monotonic() - started:.0f} s.")
             if keep:
                 _wait(scene, console)
