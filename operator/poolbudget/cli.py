@@ -1,4 +1,4 @@
-"""The command line: `poolbudget run` and `poolbudget crd`."""
+"""The command line: `poolbudget run`, `poolbudget simulate` and `poolbudget crd`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,21 @@ import click
 from poolbudget import __version__
 
 
-@click.group()
+class _Commands(click.Group):
+    """Imports the simulator when it is asked for: the other commands must not pay for it."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted([*super().list_commands(ctx), "simulate"])
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name != "simulate":
+            return super().get_command(ctx, cmd_name)
+        from poolbudget.simulation.command import simulate  # noqa: PLC0415
+
+        return simulate
+
+
+@click.group(cls=_Commands)
 @click.version_option(__version__, prog_name="poolbudget")
 def main() -> None:
     """Keep a database's connection budget while Kubernetes workloads scale."""
@@ -27,6 +41,17 @@ def main() -> None:
 @click.option("--address", default="0.0.0.0", show_default=True, help="Address of the two ports below.")  # noqa: S104
 @click.option("--health-port", default=8081, show_default=True, help="Port of /healthz; 0 for none.")
 @click.option("--metrics-port", default=8080, show_default=True, help="Port of /metrics; 0 for none.")
+@click.option(
+    "--kubelet-lag", default=1.0, show_default=True, help="Seconds: see docs/safety.md, Assumptions."
+)
+@click.option("--status-lag", default=10.0, show_default=True, help="Seconds: see docs/safety.md.")
+@click.option("--clock-skew", default=1.0, show_default=True, help="Seconds: see docs/safety.md.")
+@click.option(
+    "--quarantine",
+    default=300.0,
+    show_default=True,
+    help="Seconds for which a pod that vanished without a confirmed end stays charged.",
+)
 @click.option("--verbose", "-v", is_flag=True, help="Log details.")
 @click.option(
     "--log-format",
@@ -40,12 +65,17 @@ def run(
     address: str,
     health_port: int,
     metrics_port: int,
+    kubelet_lag: float,
+    status_lag: float,
+    clock_skew: float,
+    quarantine: float,
     verbose: bool,
     log_format: str,
 ) -> None:
     """Run the operator, in a cluster or with the kubeconfig of KUBECONFIG."""
     import kopf  # noqa: PLC0415 - `poolbudget crd` must not pay for it
 
+    from poolbudget.planning.charges import Assumptions  # noqa: PLC0415
     from poolbudget.runtime.app import Operator, Options  # noqa: PLC0415
 
     formats = {"text": kopf.LogFormat.FULL, "json": kopf.LogFormat.JSON}
@@ -53,7 +83,10 @@ def run(
     # What the libraries say at INFO is about themselves.
     for library in ("kopf", "aiohttp.access"):
         logging.getLogger(library).setLevel(logging.INFO if verbose else logging.WARNING)
-    options = Options(namespaces, address, health_port, metrics_port)
+    assumptions = Assumptions(
+        kubelet_lag=kubelet_lag, status_lag=status_lag, clock_skew=clock_skew, quarantine=quarantine
+    )
+    options = Options(namespaces, address, health_port, metrics_port, assumptions)
     asyncio.run(Operator(options).run())
 
 

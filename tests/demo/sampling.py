@@ -11,7 +11,7 @@ import asyncpg
 from demo.scene import BUDGET, CONFIG_MAP, NAMESPACE, Scene
 from poolbudget.cluster import paths
 from poolbudget.cluster.api import Api
-from poolbudget.cluster.pods import stage
+from poolbudget.cluster.pod_records import stage
 from poolbudget.planning.inputs import PodStage
 
 COUNT_EVERY = 0.02

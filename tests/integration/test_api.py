@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from collections.abc import AsyncIterator, Mapping
 
 import pytest
@@ -12,7 +13,8 @@ from cluster.control_plane import Cluster, ControlPlane
 from helpers import deployment, scale, wait_for_pods
 from poolbudget.cluster import paths
 from poolbudget.cluster.api import Api, ApiError, Object
-from poolbudget.cluster.pods import PodCache, PodRecord
+from poolbudget.cluster.pod_records import PodRecord
+from poolbudget.cluster.pods import PodCache
 from poolbudget.planning.inputs import PodStage, TargetKey
 
 
@@ -65,7 +67,7 @@ async def followed(
 ) -> AsyncIterator[tuple[PodCache, list[PodRecord]]]:
     seen: list[PodRecord] = []
     async with connected(cluster) as api:
-        cache = PodCache(api, namespaces, seen.append)
+        cache = PodCache(api, namespaces, seen.append, 60.0, time.time)
         task = asyncio.create_task(cache.run())
         try:
             async with asyncio.timeout(20):
@@ -106,7 +108,7 @@ async def test_what_went_while_the_watch_was_cut_is_noticed(
     wait_for_pods(control_plane, namespace, 4)
     async with connected(control_plane) as api:
         seen: list[PodRecord] = []
-        cache = PodCache(api, [namespace], seen.append)
+        cache = PodCache(api, [namespace], seen.append, 60.0, time.time)
         await cache._list(namespace)
         assert len(cache) == 4
         await asyncio.to_thread(scale, control_plane, namespace, 1)
@@ -138,7 +140,7 @@ async def test_who_may_list_but_not_watch_does_not_list_without_pause(
         return await get(path, query)
 
     api.get = counted  # type: ignore[method-assign]
-    task = asyncio.create_task(PodCache(api, [namespace], lambda _: None).run())
+    task = asyncio.create_task(PodCache(api, [namespace], lambda _: None, 60.0, time.time).run())
     await asyncio.sleep(4)
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)

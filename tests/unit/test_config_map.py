@@ -6,17 +6,23 @@ import pytest
 
 from poolbudget.cluster import config_map
 from poolbudget.cluster.config_map import BudgetReference, WantedConfigMap
-from poolbudget.planning.inputs import PoolSizes, TargetKey
+from poolbudget.planning.history import History, first_entry
+from poolbudget.planning.inputs import PodCost, PoolSizes, TargetKey
 from poolbudget.resource.spec import PoolBudgetSpec
 
 BUDGET = BudgetReference("shop", "orders", "uid-1")
 KEY = TargetKey("Deployment", "api")
-WANTED = WantedConfigMap("api-pool", KEY, ("",), PoolSizes(35, 15), owned=False)
+COST = PodCost(1, 0)
+WANTED = WantedConfigMap("api-pool", KEY, ("",), PoolSizes(35, 15), COST, owned=False)
+
+
+def history(wanted: WantedConfigMap) -> History:
+    return first_entry(1, wanted.sizes.cap, wanted.cost, 1000.0)
 
 
 def written(wanted: WantedConfigMap = WANTED, **data: str) -> dict[str, Any]:
     """As the API server would give it back."""
-    manifest = config_map.to_manifest(wanted, BUDGET, None)
+    manifest = config_map.to_manifest(wanted, BUDGET, None, history(wanted), 1)
     manifest["metadata"]["resourceVersion"] = "7"
     manifest["data"].update(data)
     return manifest
@@ -33,7 +39,7 @@ def spec(**target: Any) -> PoolBudgetSpec:
 
 
 def test_keys_and_marks() -> None:
-    manifest = written(WantedConfigMap("p", KEY, ("PRIMARY_",), PoolSizes(7, 3), owned=False))
+    manifest = written(WantedConfigMap("p", KEY, ("PRIMARY_",), PoolSizes(7, 3), COST, owned=False))
     assert manifest["data"] == {"PRIMARY_POOL_SIZE": "7", "PRIMARY_MAX_OVERFLOW": "3"}
     assert manifest["metadata"]["annotations"]["reloader.stakater.com/ignore"] == "true"
     assert config_map.published_sizes(manifest) == PoolSizes(7, 3)
@@ -62,9 +68,9 @@ def test_what_is_written_is_what_was_wanted() -> None:
     [
         None,
         written(POOL_SIZE="500"),
-        written(WantedConfigMap("api-pool", KEY, ("",), PoolSizes(36, 15), owned=False)),
-        written(WantedConfigMap("api-pool", KEY, ("OLD_",), PoolSizes(35, 15), owned=False)),
-        written(WantedConfigMap("api-pool", KEY, ("",), PoolSizes(35, 15), owned=True)),
+        written(WantedConfigMap("api-pool", KEY, ("",), PoolSizes(36, 15), COST, owned=False)),
+        written(WantedConfigMap("api-pool", KEY, ("OLD_",), PoolSizes(35, 15), COST, owned=False)),
+        written(WantedConfigMap("api-pool", KEY, ("",), PoolSizes(35, 15), COST, owned=True)),
     ],
     ids=["missing", "edited", "other sizes", "other prefix", "other owner"],
 )
@@ -87,8 +93,12 @@ def test_a_record_that_makes_no_sense_is_no_record(text: str) -> None:
 
 def test_a_write_is_fenced() -> None:
     live = written()
-    assert config_map.to_manifest(WANTED, BUDGET, live)["metadata"]["resourceVersion"] == "7"
-    assert config_map.to_manifest(WANTED, BUDGET, None)["metadata"]["resourceVersion"] == "1"
+    assert (
+        config_map.to_manifest(WANTED, BUDGET, live, history(WANTED), 1)["metadata"]["resourceVersion"] == "7"
+    )
+    assert (
+        config_map.to_manifest(WANTED, BUDGET, None, history(WANTED), 1)["metadata"]["resourceVersion"] == "1"
+    )
 
 
 def test_an_older_name_is_kept_up_to_date() -> None:
@@ -117,7 +127,9 @@ def test_off_writes_nothing() -> None:
 
 
 def test_delete_policy_gives_an_owner() -> None:
-    owned = WantedConfigMap("api-pool", KEY, ("",), PoolSizes(35, 15), owned=True)
-    [reference] = config_map.to_manifest(owned, BUDGET, None)["metadata"]["ownerReferences"]
+    owned = WantedConfigMap("api-pool", KEY, ("",), PoolSizes(35, 15), COST, owned=True)
+    [reference] = config_map.to_manifest(owned, BUDGET, None, history(owned), 1)["metadata"][
+        "ownerReferences"
+    ]
     assert reference["uid"] == "uid-1"
     assert "blockOwnerDeletion" not in reference

@@ -2,13 +2,14 @@
 
 import pytest
 
-from poolbudget.planning.expected import expected_pods, next_step
+from poolbudget.planning.expected import ComingPods, coming_pods, next_step
 from poolbudget.planning.inputs import (
     Autoscaler,
-    MaxSurge,
+    Charge,
     Pod,
     PodStage,
     ReserveFor,
+    RolloutLimit,
     ScalingPolicy,
     SelectPolicy,
     Target,
@@ -20,7 +21,7 @@ from poolbudget.planning.inputs import (
 
 def pods(running: int = 0, terminating: int = 0) -> tuple[Pod, ...]:
     stages = [PodStage.RUNNING] * running + [PodStage.TERMINATING] * terminating
-    return tuple(Pod(str(index), f"pod-{index}", stage) for index, stage in enumerate(stages))
+    return tuple(Pod(str(index), f"pod-{index}", stage, Charge(0)) for index, stage in enumerate(stages))
 
 
 def target(workload: Workload | None, present: tuple[Pod, ...] = ()) -> Target:
@@ -55,27 +56,56 @@ def test_a_raised_minimum_is_reached_in_one_step() -> None:
 
 @pytest.mark.parametrize(
     ("reserve_for", "expected"),
-    [(ReserveFor.CURRENT_PODS, 3), (ReserveFor.NEXT_STEP, 6), (ReserveFor.MAX_REPLICAS, 30)],
+    [
+        (ReserveFor.CURRENT_PODS, ComingPods(0, 27)),
+        (ReserveFor.NEXT_STEP, ComingPods(3, 24)),
+        (ReserveFor.MAX_REPLICAS, ComingPods(27, 0)),
+    ],
 )
-def test_reserve_for(reserve_for: ReserveFor, expected: int) -> None:
-    scaled = target(Workload(3, MaxSurge(0), Autoscaler(3, 30)), pods(3))
-    assert expected_pods(scaled, reserve_for) == expected
+def test_reserve_for(reserve_for: ReserveFor, expected: ComingPods) -> None:
+    scaled = target(Workload(3, RolloutLimit(0), Autoscaler(3, 30)), pods(3))
+    assert coming_pods(scaled, reserve_for) == expected
 
 
-def test_surge_and_terminating_pods_come_on_top() -> None:
-    workload = Workload(8, MaxSurge(25, percent=True))
-    assert expected_pods(target(workload, pods(8)), ReserveFor.NEXT_STEP) == 10
-    assert expected_pods(target(workload, pods(8, terminating=3)), ReserveFor.NEXT_STEP) == 13
+QUARTER = RolloutLimit(25, percent=True)
 
 
-def test_pods_that_are_more_than_asked_for_count() -> None:
-    assert expected_pods(target(Workload(3, MaxSurge(0)), pods(9)), ReserveFor.CURRENT_PODS) == 9
+def test_room_for_a_rollout_is_kept() -> None:
+    """8 pods: the first wave of 2 + 2, and the rest of the generation beside the one that terminates."""
+    workload = Workload(8, QUARTER, max_unavailable=QUARTER, waves=31)
+    assert coming_pods(target(workload, pods(8)), ReserveFor.NEXT_STEP) == ComingPods(2 + 2, 6)
+
+
+def test_one_wave_where_old_pods_end_before_the_next() -> None:
+    workload = Workload(8, QUARTER, max_unavailable=QUARTER, waves=1)
+    assert coming_pods(target(workload, pods(8)), ReserveFor.NEXT_STEP) == ComingPods(2 + 2, 2)
+
+
+def test_terminating_pods_never_make_room_for_scaling() -> None:
+    """30 pods at 25 %: counted as used up, terminating ones let 170 of 155 be promised."""
+    workload = Workload(30, QUARTER, max_unavailable=QUARTER, waves=31)
+    before = coming_pods(target(workload, pods(30)), ReserveFor.NEXT_STEP)
+    assert before == ComingPods(8 + 7, 23)
+    in_rollout = coming_pods(target(workload, pods(23, terminating=7)), ReserveFor.NEXT_STEP)
+    assert in_rollout == ComingPods(15, 15 + 23 - 15)
+
+
+def test_a_rollout_that_is_under_way_starts_its_surge() -> None:
+    workload = Workload(8, QUARTER, waves=31)
+    both = (*pods(8), Pod("new", "new", PodStage.STARTING, Charge(0), template="v2"))
+    assert coming_pods(target(workload, both), ReserveFor.CURRENT_PODS).starting == 1
+
+
+def test_a_stateful_set_replaces_in_place() -> None:
+    assert coming_pods(target(Workload(3, RolloutLimit(0)), pods(3)), ReserveFor.NEXT_STEP) == ComingPods(
+        0, 0
+    )
 
 
 def test_a_missing_or_empty_workload_is_ready_for_its_first_pod() -> None:
-    assert expected_pods(target(None), ReserveFor.NEXT_STEP) == 1
-    assert expected_pods(target(Workload(0, MaxSurge(25, percent=True))), ReserveFor.NEXT_STEP) == 1
+    assert coming_pods(target(None), ReserveFor.NEXT_STEP).starting == 1
+    assert coming_pods(target(Workload(0, QUARTER)), ReserveFor.NEXT_STEP).starting == 1
 
 
-def test_pods_of_a_deleted_workload_count_until_they_are_gone() -> None:
-    assert expected_pods(target(None, pods(terminating=4)), ReserveFor.NEXT_STEP) == 4
+def test_pods_of_a_deleted_workload_are_not_replaced() -> None:
+    assert coming_pods(target(None, pods(terminating=4)), ReserveFor.NEXT_STEP) == ComingPods(0, 0)

@@ -1,6 +1,6 @@
 """Which PoolBudgets an event concerns."""
 
-from poolbudget.cluster.gather import Neighbour
+from poolbudget.cluster.observed import Neighbour
 from poolbudget.planning.inputs import TargetKey
 from poolbudget.resource.spec import PoolBudgetSpec
 from poolbudget.runtime.index import BudgetEntry, BudgetIndex, BudgetKey

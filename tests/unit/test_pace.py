@@ -1,6 +1,6 @@
 """Holding back what keeps changing."""
 
-from poolbudget.runtime.pace import Pace
+from poolbudget.pace import Pace
 
 
 def test_a_stable_wish_is_due_after_its_time() -> None:

@@ -10,20 +10,23 @@ from poolbudget.capacity.limits import ServerLimits, usable_connections
 from poolbudget.capacity.reading import KnownCapacity, Reading
 from poolbudget.cluster.api import ApiError
 from poolbudget.cluster.config_map import BudgetReference
-from poolbudget.cluster.gather import InvalidSpecError, Neighbour, Observed, parse_spec
+from poolbudget.cluster.observed import InvalidSpecError, Neighbour, Observed, parse_spec
 from poolbudget.cluster.status import Facts, conditions, invalid_status, is_pressing, new_status
 from poolbudget.planning import (
+    Charge,
     Inputs,
-    MaxSurge,
     Pod,
+    PodCost,
     PodStage,
     PoolSizes,
+    RolloutLimit,
     Target,
     TargetBounds,
     TargetKey,
     Workload,
     plan,
 )
+from poolbudget.planning.ledger import Ledger
 from poolbudget.resource.conditions import Condition, ConditionType, Reason
 from poolbudget.resource.spec import PoolBudgetSpec
 
@@ -46,8 +49,11 @@ def observed(
     if max_connections is not None:
         usable = usable_connections(max_connections, 3, spec.reserved)
         capacity = KnownCapacity(max_connections, 3, "Probe", "db:5432", "2026-01-01T00:00:00Z", stale_since)
-    present = tuple(Pod(str(index), f"api-{index}", PodStage.RUNNING) for index in range(pods))
-    target = Target(KEY, TargetBounds(), Workload(pods, MaxSurge(0)), present)
+    present = tuple(
+        Pod(str(index), f"api-{index}", PodStage.RUNNING, Charge(1, 1, PodCost(1, 0)))
+        for index in range(pods)
+    )
+    target = Target(KEY, TargetBounds(), Workload(pods, RolloutLimit(0)), present)
     manifest = {
         "metadata": {"namespace": "shop", "name": "orders", "uid": "u", "generation": 4},
         "spec": SPEC,
@@ -64,6 +70,10 @@ def observed(
         live={},
         foreign={},
         neighbours=(),
+        ledger=Ledger(),
+        histories={},
+        lost=(),
+        now=0.0,
     )
     return replace(base, **changes)
 

@@ -4,9 +4,16 @@ from typing import Any
 
 import pytest
 
-from poolbudget.cluster.pods import PodRecord, pod_record, stage
+from poolbudget.cluster.pod_records import PodRecord, pod_record, stage
 from poolbudget.cluster.workloads import autoscaler, autoscaler_of, belongs_to, selects, workload
-from poolbudget.planning.inputs import Autoscaler, MaxSurge, PodStage, ScalingPolicy, SelectPolicy, TargetKey
+from poolbudget.planning.inputs import (
+    Autoscaler,
+    PodStage,
+    RolloutLimit,
+    ScalingPolicy,
+    SelectPolicy,
+    TargetKey,
+)
 
 API = TargetKey("Deployment", "api")
 
@@ -18,15 +25,15 @@ def deployment(**spec: Any) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("manifest", "surge"),
     [
-        (deployment(), MaxSurge(25, percent=True)),
-        (deployment(strategy={"type": "Recreate"}), MaxSurge(0)),
-        (deployment(strategy={"rollingUpdate": {"maxSurge": 3}}), MaxSurge(3)),
-        (deployment(strategy={"rollingUpdate": {"maxSurge": 0}}), MaxSurge(0)),
-        (deployment(strategy={"rollingUpdate": {"maxSurge": "50%"}}), MaxSurge(50, percent=True)),
-        ({"kind": "StatefulSet", "spec": {}}, MaxSurge(0)),
+        (deployment(), RolloutLimit(25, percent=True)),
+        (deployment(strategy={"type": "Recreate"}), RolloutLimit(0)),
+        (deployment(strategy={"rollingUpdate": {"maxSurge": 3}}), RolloutLimit(3)),
+        (deployment(strategy={"rollingUpdate": {"maxSurge": 0}}), RolloutLimit(0)),
+        (deployment(strategy={"rollingUpdate": {"maxSurge": "50%"}}), RolloutLimit(50, percent=True)),
+        ({"kind": "StatefulSet", "spec": {}}, RolloutLimit(0)),
     ],
 )
-def test_surge(manifest: dict[str, Any], surge: MaxSurge) -> None:
+def test_surge(manifest: dict[str, Any], surge: RolloutLimit) -> None:
     assert workload(manifest, None).max_surge == surge
 
 
@@ -76,7 +83,7 @@ def test_selectors(selector: dict[str, Any], expected: bool) -> None:
 
 def pod(owner: tuple[str, str] | None = None, labels: dict[str, str] | None = None, **rest: Any) -> Any:
     references = [{"kind": owner[0], "name": owner[1], "controller": True}] if owner else []
-    metadata = {"namespace": "shop", "name": "p", "uid": "u", "labels": labels or {}}
+    metadata = {"namespace": "shop", "name": "p", "uid": "u", "resourceVersion": "1", "labels": labels or {}}
     return {"metadata": {**metadata, "ownerReferences": references, **rest.pop("metadata", {})}, **rest}
 
 

@@ -21,6 +21,8 @@ from poolbudget import __version__
 
 Object = dict[str, Any]
 
+MANAGER = "poolbudget"
+
 _TIMEOUT = 10.0
 """Seconds for an ordinary request."""
 
@@ -31,6 +33,8 @@ _WATCH_SILENCE = 75.0
 """The API server sends a bookmark each minute; a watch that is silent for longer is cut off."""
 
 _APPLY = "application/apply-patch+yaml"
+_JSON = "application/json"
+_METADATA = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
 
 
 class ApiError(Exception):
@@ -51,6 +55,11 @@ class ApiError(Exception):
     def is_conflict(self) -> bool:
         """Somebody else wrote first."""
         return self.status == 409
+
+    @property
+    def is_uncertain(self) -> bool:
+        """Whether a write may have gone through, or may still do so."""
+        return self.status == 0 or self.status >= 500
 
     @property
     def is_gone(self) -> bool:
@@ -94,6 +103,10 @@ class Api:
         """Read an object or a list. Raises ApiError."""
         return await self._request("GET", path, query)
 
+    async def get_metadata(self, path: str, query: Mapping[str, str | int]) -> Object:
+        """Read a list, only the metadata of each object. Raises ApiError."""
+        return await self._request("GET", path, query, accept=_METADATA)
+
     async def find(self, path: str) -> Object | None:
         """Read an object that may not be there. Raises ApiError for anything but that."""
         try:
@@ -116,9 +129,10 @@ class Api:
         query = {"fieldManager": manager, "force": "true"}
         return await self._request("PATCH", path, query, body, _APPLY)
 
-    async def patch(self, path: str, body: Object) -> Object:
-        """JSON merge patch. Raises ApiError."""
-        return await self._request("PATCH", path, None, body, "application/merge-patch+json")
+    async def patch(self, path: str, body: Object, manager: str = MANAGER) -> Object:
+        """JSON merge patch. Raises ApiError; a conflict where `metadata.resourceVersion` is older."""
+        query = {"fieldManager": manager}
+        return await self._request("PATCH", path, query, body, "application/merge-patch+json")
 
     async def watch(self, path: str, version: str, query: Mapping[str, str]) -> AsyncIterator[Object]:
         """Events since a version, until the server ends the watch. Raises ApiError."""
@@ -149,10 +163,11 @@ class Api:
         query: Mapping[str, str | int] | None = None,
         body: Object | None = None,
         content_type: str | None = None,
+        accept: str = _JSON,
     ) -> Object:
         timeout = aiohttp.ClientTimeout(total=_TIMEOUT)
         with _as_api_errors():
-            response = await self._send(method, path, query, body, content_type, timeout)
+            response = await self._send(method, path, query, body, content_type, timeout, accept)
             try:
                 await _check(response)
                 answer: Object = json.loads(await response.read())
@@ -168,8 +183,9 @@ class Api:
         body: Object | None,
         content_type: str | None,
         limits: aiohttp.ClientTimeout,
+        accept: str = _JSON,
     ) -> aiohttp.ClientResponse:
-        headers = {"Accept": "application/json"}
+        headers = {"Accept": accept}
         if content_type is not None:
             headers["Content-Type"] = content_type
         verb, url, all_headers, content, _ = await self._client.param_serialize(

@@ -1,4 +1,4 @@
-"""Apply: write what a plan changes; lowering is confirmed before anything is raised."""
+"""Apply: the ConfigMaps that differ from a plan, and how each is written."""
 
 from __future__ import annotations
 
@@ -7,15 +7,19 @@ from dataclasses import dataclass
 
 from poolbudget.cluster import config_map, paths
 from poolbudget.cluster.api import Api, ApiError, Object
-from poolbudget.cluster.config_map import BudgetReference, WantedConfigMap
-from poolbudget.cluster.gather import Observed
+from poolbudget.cluster.config_map import WantedConfigMap
+from poolbudget.cluster.observed import Observed
+from poolbudget.cluster.targets import existed_before
+from poolbudget.planning.history import History, next_history
 from poolbudget.planning.inputs import PoolSizes
+from poolbudget.planning.ledger import next_revision
 from poolbudget.planning.plan import Plan
+from poolbudget.planning.sizes import split_cap
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """A ConfigMap that has to be written, and what it said before."""
+    """A ConfigMap that has to be written. `before` is the record of what it said, None for nothing."""
 
     wanted: WantedConfigMap
     live: Object | None
@@ -23,8 +27,9 @@ class Change:
 
     @property
     def raises(self) -> bool:
-        """Whether a starting container could get more than before, or something for the first time."""
-        return self.before is None or self.wanted.sizes.cap > self.before.cap
+        """Whether a starting container could get more than now, or something for the first time."""
+        readable = None if self.live is None else config_map.readable_cap(self.live)
+        return readable is None or self.wanted.sizes.cap > readable
 
     def __str__(self) -> str:
         before = "new" if self.before is None else str(self.before)
@@ -39,65 +44,85 @@ class Written:
     version: str
 
 
-@dataclass(frozen=True, slots=True)
-class Applied:
-    """What came of a plan: confirmed writes, and the ConfigMaps that could not be written."""
-
-    written: list[Written]
-    failed: dict[str, ApiError]
-
-    @property
-    def conflict(self) -> bool:
-        """Whether somebody else wrote first."""
-        return any(error.is_conflict for error in self.failed.values())
-
-
 def changes(observed: Observed, plan: Plan) -> list[Change]:
     """The ConfigMaps that differ from the plan. Foreign ones are left alone."""
     result: list[Change] = []
     for target in plan.targets:
-        if target.sizes is None:
-            continue
         spec = observed.target_spec(target.key)
+        if target.sizes is None or spec is None:
+            continue
         for item in config_map.wanted(observed.spec, spec, target.sizes, dict(observed.live)):
-            if item.name in observed.foreign:
-                continue
             live = observed.live.get(item.name)
-            if config_map.differs(item, observed.reference, live):
+            if item.name not in observed.foreign and config_map.differs(item, observed.reference, live):
                 before = None if live is None else config_map.published_sizes(live)
                 result.append(Change(item, live, before))
     return result
 
 
-async def apply(api: Api, observed: Observed, plan: Plan) -> Applied:
-    """Write the changes, as far as they go through.
-
-    After a conflict nothing of the plan counts any more: gather and plan again.
-    """
-    todo = changes(observed, plan)
-    applied = await _write_all(api, observed.reference, [item for item in todo if not item.raises])
-    if applied.failed:
-        return applied
-    raised = await _write_all(api, observed.reference, [item for item in todo if item.raises])
-    return Applied([*applied.written, *raised.written], raised.failed)
-
-
-async def _write_all(api: Api, budget: BudgetReference, todo: list[Change]) -> Applied:
-    answers = await asyncio.gather(*(_write(api, budget, item) for item in todo), return_exceptions=True)
-    applied = Applied([], {})
+async def write_all(
+    api: Api, observed: Observed, todo: list[Change], now: float
+) -> tuple[list[Written], dict[str, ApiError]]:
+    """Write the changes at the same time; returns those that went through, and the others' errors."""
+    answers = await asyncio.gather(
+        *(_write(api, observed, item, now) for item in todo), return_exceptions=True
+    )
+    written: list[Written] = []
+    failed: dict[str, ApiError] = {}
     for item, answer in zip(todo, answers, strict=True):
         if isinstance(answer, ApiError):
-            applied.failed[item.wanted.name] = answer
+            failed[item.wanted.name] = answer
         elif isinstance(answer, BaseException):
             raise answer
         else:
-            applied.written.append(Written(item, answer))
-    return applied
+            written.append(Written(item, answer))
+    return written, failed
 
 
-async def _write(api: Api, budget: BudgetReference, change: Change) -> str:
-    body = config_map.to_manifest(change.wanted, budget, change.live)
-    path = paths.config_map(budget.namespace, change.wanted.name)
-    answer = await api.apply(path, body, budget.field_manager)
+async def touch(api: Api, observed: Observed, name: str, claim: int, now: float) -> None:
+    """Write a ConfigMap anew, raising nothing; whatever is still under way to it is refused then.
+
+    One that is not there is created at the target's floor, for which room is always kept. Raises
+    ApiError.
+    """
+    path = paths.config_map(observed.reference.namespace, name)
+    live = observed.live.get(name)
+    if live is not None:
+        metadata = {
+            "resourceVersion": live["metadata"]["resourceVersion"],
+            "annotations": {config_map.CLAIM: str(claim)},
+        }
+        await api.patch(path, {"metadata": metadata}, observed.reference.field_manager)
+        return
+    spec = next((item for item in observed.spec.targets if item.config_map_name == name), None)
+    if spec is not None and name not in observed.foreign:
+        sizes = split_cap(spec.bounds.floor, observed.spec.pool_size_percent)
+        for item in config_map.wanted(observed.spec, spec, sizes, {}):
+            await _write(api, observed, Change(item, None, None), now)
+
+
+async def _write(api: Api, observed: Observed, change: Change, now: float) -> str:
+    body = config_map.to_manifest(
+        change.wanted,
+        observed.reference,
+        change.live,
+        _next_history(observed, change, now),
+        observed.ledger.claim,
+    )
+    path = paths.config_map(observed.reference.namespace, change.wanted.name)
+    answer = await api.apply(path, body, observed.reference.field_manager)
     version: str = answer["metadata"]["resourceVersion"]
     return version
+
+
+def _next_history(observed: Observed, change: Change, now: float) -> History:
+    """The ConfigMap's history with what is about to be written."""
+    wanted = change.wanted
+    return next_history(
+        None if change.live is None else observed.histories[wanted.name],
+        not existed_before(observed.manifest, wanted.name),
+        next_revision(observed.ledger, observed.histories.values(), now),
+        wanted.sizes.cap,
+        wanted.cost,
+        now,
+        observed.needed_after,
+    )

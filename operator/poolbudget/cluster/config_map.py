@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+import itertools
+import json
 import re
 from dataclasses import dataclass
+from typing import Any
 
-from poolbudget.cluster.api import Object
-from poolbudget.planning.inputs import PoolSizes, TargetKey, UpdateMode
+from poolbudget.cluster.api import MANAGER, Object
+from poolbudget.planning import history as past
+from poolbudget.planning.history import Entry, History
+from poolbudget.planning.inputs import PodCost, PoolSizes, TargetKey, UpdateMode
 from poolbudget.resource import API_VERSION, GROUP, KIND
 from poolbudget.resource.spec import PoolBudgetSpec, TargetSpec
+from poolbudget.resource.times import seconds
 
 MANAGED_BY = "app.kubernetes.io/managed-by"
-MANAGER = "poolbudget"
 BUDGET = f"{GROUP}/budget"
 TARGET = f"{GROUP}/target"
 KEY_PREFIXES = f"{GROUP}/key-prefixes"
 PUBLISHED = f"{GROUP}/published"
+HISTORY = f"{GROUP}/history"
+CLAIM = f"{GROUP}/claim"
 
 # A reloader would turn each new size into a rollout, the moment in which connections are scarcest.
 _RELOADER = {"reloader.stakater.com/ignore": "true"}
@@ -46,7 +53,7 @@ class BudgetReference:
 
 @dataclass(frozen=True, slots=True)
 class WantedConfigMap:
-    """What a ConfigMap of a target shall say.
+    """What a ConfigMap of a target shall say; `cost` is what a pod costs that reads it.
 
     `key_prefixes` holds the present one and all former ones: a pod of an older template that restarts
     must find the keys that it refers to.
@@ -56,6 +63,7 @@ class WantedConfigMap:
     target: TargetKey
     key_prefixes: tuple[str, ...]
     sizes: PoolSizes
+    cost: PodCost
     owned: bool
 
     @property
@@ -94,6 +102,89 @@ def published_sizes(manifest: Object) -> PoolSizes | None:
     return PoolSizes(int(pool_size), int(max_overflow))
 
 
+def readable_cap(manifest: Object) -> int | None:
+    """The largest cap that a starting container reads now, whoever wrote it; None for no number."""
+    data = manifest.get("data") or {}
+    caps = []
+    for prefix in key_prefixes_of(manifest) or ("",):
+        sizes = data.get(f"{prefix}POOL_SIZE", ""), data.get(f"{prefix}MAX_OVERFLOW", "")
+        if not all(_NUMBER.fullmatch(text) for text in sizes):
+            return None
+        caps.append(sum(int(text) for text in sizes))
+    return max(caps)
+
+
+def history_of(manifest: Object, budget: BudgetReference) -> History:
+    """What the ConfigMap has said; a lost history where the record is not to be trusted.
+
+    What somebody else wrote into the data is part of it: containers may have read that.
+    """
+    history = _recorded(manifest)
+    current, readable = history.current, readable_cap(manifest)
+    if current is None or readable is None or published_sizes(manifest) is None:
+        return History()
+    arrival = _last_written(manifest, budget)
+    if arrival is not None:
+        history = past.arrived(history, arrival)
+    if readable == current.cap:
+        return history
+    # Nobody knows since when: as long as our own value has been there.
+    edited = Entry(current.revision, readable, current.cost, current.since)
+    return History((*history.entries, edited))
+
+
+def _recorded(manifest: Object) -> History:
+    annotations = manifest["metadata"].get("annotations") or {}
+    try:
+        entries = tuple(_entry(item) for item in json.loads(annotations.get(HISTORY, "[]")))
+    except (ValueError, TypeError):
+        return History()
+    in_order = all(before.since <= after.since for before, after in itertools.pairwise(entries))
+    is_closed = all(entry.until is not None for entry in entries[:-2])
+    is_open = bool(entries) and entries[-1].until is None
+    published = published_sizes(manifest)
+    agrees = is_open and published is not None and published.cap == entries[-1].cap
+    return History(entries) if in_order and is_closed and agrees else History()
+
+
+def _entry(item: Any) -> Entry:
+    """An entry as it stands in the annotation. Raises ValueError or TypeError."""
+    revision, cap, pools, extra, since, until = item
+    numbers = (revision, cap, pools, extra)
+    times = (since,) if until is None else (since, until)
+    if not all(isinstance(number, int) and 0 <= number < 2**53 for number in numbers):
+        raise ValueError("not a history")
+    if not all(isinstance(time, int | float) and time >= 0 for time in times):
+        raise ValueError("not a history")
+    return Entry(revision, cap, PodCost(pools, extra), since, until)
+
+
+def _last_written(manifest: Object, budget: BudgetReference) -> float | None:
+    """The API server's time of our last write, rounded up; None where it keeps no record of it."""
+    for entry in manifest["metadata"].get("managedFields") or []:
+        if entry.get("operation") == "Apply" and entry.get("manager") == budget.field_manager:
+            time = seconds(entry.get("time"))
+            return None if time is None else time + 1.0
+    return None
+
+
+def _history_text(history: History) -> str:
+    return json.dumps(
+        [
+            [
+                entry.revision,
+                entry.cap,
+                entry.cost.pools,
+                entry.cost.extra,
+                round(entry.since, 3),
+                None if entry.until is None else round(entry.until, 3),
+            ]
+            for entry in history.entries
+        ],
+        separators=(",", ":"),
+    )
+
+
 def target_of(manifest: Object) -> TargetKey | None:
     """The target that a ConfigMap of ours was written for."""
     annotations = manifest["metadata"].get("annotations") or {}
@@ -121,15 +212,15 @@ def wanted(
     if target.update_mode is UpdateMode.OFF:
         return []
     owned = spec.deletion_policy == "Delete"
-    name = target.config_map_name
+    name, cost = target.config_map_name, target.bounds.pod_cost
     former = key_prefixes_of(live[name]) if name in live else ()
     prefixes = tuple(sorted({target.config_map.key_prefix or "", *former}))
-    result = [WantedConfigMap(name, target.key, prefixes, sizes, owned)]
+    result = [WantedConfigMap(name, target.key, prefixes, sizes, cost, owned)]
     current_names = {item.config_map_name for item in spec.targets}
     for name, manifest in live.items():
         if name not in current_names and target_of(manifest) == target.key:
             older = key_prefixes_of(manifest) or ("",)
-            result.append(WantedConfigMap(name, target.key, older, sizes, owned))
+            result.append(WantedConfigMap(name, target.key, older, sizes, cost, owned))
     return result
 
 
@@ -137,14 +228,16 @@ def differs(wanted_map: WantedConfigMap, budget: BudgetReference, live: Object |
     """Whether a write would change anything."""
     if live is None:
         return True
-    manifest = to_manifest(wanted_map, budget, live)
-    have, want = live["metadata"], manifest["metadata"]
+    current = _recorded(live).current
+    if current is None or (current.cap, current.cost) != (wanted_map.sizes.cap, wanted_map.cost):
+        return True
+    have = live["metadata"]
     labels, annotations = have.get("labels") or {}, have.get("annotations") or {}
     same = (
-        want["labels"].items() <= labels.items()
-        and want["annotations"].items() <= annotations.items()
-        and manifest["data"].items() <= (live.get("data") or {}).items()
-        and bool(want.get("ownerReferences")) == _is_owned(have, budget)
+        _labels(budget).items() <= labels.items()
+        and _annotations(wanted_map).items() <= annotations.items()
+        and wanted_map.data.items() <= (live.get("data") or {}).items()
+        and wanted_map.owned == _is_owned(have, budget)
     )
     return not same
 
@@ -153,20 +246,42 @@ def _is_owned(metadata: Object, budget: BudgetReference) -> bool:
     return any(item.get("uid") == budget.uid for item in metadata.get("ownerReferences") or [])
 
 
-def to_manifest(wanted_map: WantedConfigMap, budget: BudgetReference, live: Object | None) -> Object:
-    """The manifest to apply. It only goes through if nobody has written since `live` was read."""
-    version = _MUST_NOT_EXIST if live is None else live["metadata"]["resourceVersion"]
-    annotations = {
+def _labels(budget: BudgetReference) -> dict[str, str]:
+    return {MANAGED_BY: MANAGER, BUDGET: budget.name}
+
+
+def _annotations(wanted_map: WantedConfigMap) -> dict[str, str]:
+    return {
         TARGET: str(wanted_map.target),
         PUBLISHED: str(wanted_map.sizes),
         KEY_PREFIXES: ",".join(wanted_map.key_prefixes),
         **_RELOADER,
     }
+
+
+def to_manifest(
+    wanted_map: WantedConfigMap,
+    budget: BudgetReference,
+    live: Object | None,
+    history: History,
+    claim: int,
+) -> Object:
+    """The manifest to apply. It only goes through if nobody has written since `live` was read.
+
+    `history` already includes what is written now; `claim` is the ledger's, so that a write which says
+    nothing new is one all the same.
+    """
+    version = _MUST_NOT_EXIST if live is None else live["metadata"]["resourceVersion"]
+    annotations = {
+        **_annotations(wanted_map),
+        HISTORY: _history_text(history),
+        CLAIM: str(claim),
+    }
     metadata: Object = {
         "name": wanted_map.name,
         "namespace": budget.namespace,
         "resourceVersion": version,
-        "labels": {MANAGED_BY: MANAGER, BUDGET: budget.name},
+        "labels": _labels(budget),
         "annotations": annotations,
     }
     if wanted_map.owned:

@@ -3,130 +3,102 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 
 from pydantic import ValidationError
 
-from poolbudget.capacity.limits import Usable, usable_connections
-from poolbudget.capacity.reading import KnownCapacity, Reading, known_capacity
+from poolbudget.capacity.limits import usable_connections
+from poolbudget.capacity.reading import Reading, known_capacity
 from poolbudget.cluster import config_map, paths
-from poolbudget.cluster.api import Api, Object
+from poolbudget.cluster.api import MANAGER, Api, Object
 from poolbudget.cluster.config_map import BudgetReference
-from poolbudget.cluster.pods import PodCache, PodRecord
-from poolbudget.cluster.workloads import autoscaler_of, belongs_to, workload
-from poolbudget.planning.inputs import Inputs, Target, TargetBounds, TargetKey, UpdateMode
-from poolbudget.resource.spec import PoolBudgetSpec, TargetSpec
+from poolbudget.cluster.ledger import read_ledger
+from poolbudget.cluster.observed import InvalidSpecError, Neighbour, Observed, parse_spec, reference
+from poolbudget.cluster.pod_records import PodRecord
+from poolbudget.cluster.targets import Found, former_targets, lost_pods, needed_after, next_change, targets
+from poolbudget.planning.charges import Assumptions
+from poolbudget.planning.inputs import Inputs
+from poolbudget.resource.spec import PoolBudgetSpec
 from poolbudget.resource.status import CapacityStatus
+from poolbudget.resource.times import timestamp
 
 _FROM_CACHE = {"resourceVersion": "0"}
 
 
 @dataclass(frozen=True, slots=True)
-class Neighbour:
-    """Another PoolBudget on the same endpoint, and the targets that both bind."""
+class Context:
+    """What a gather needs to know besides what it reads.
 
-    name: str
-    shared_targets: tuple[TargetKey, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Observed:
-    """One PoolBudget and its surroundings at one moment.
-
-    `live` holds this budget's ConfigMaps by name, `foreign` those that stand where one of ours
-    should, with the PoolBudget that writes them (None: not a PoolBudget's).
+    `read_pods` gives the pods of the PoolBudget's namespace; with `is_complete` none can be missing.
+    `now` is in seconds since 1970, just before the PoolBudget itself was read.
     """
 
-    reference: BudgetReference
-    manifest: Object
-    spec: PoolBudgetSpec
+    read_pods: Callable[[], Awaitable[list[PodRecord]]]
+    is_complete: bool
     reading: Reading
-    capacity: KnownCapacity | None
-    usable: Usable | None
-    inputs: Inputs
-    missing: tuple[TargetKey, ...]
-    live: Mapping[str, Object]
-    foreign: Mapping[str, str | None]
     neighbours: tuple[Neighbour, ...]
-
-    @property
-    def generation(self) -> int:
-        """Generation of the spec that was read."""
-        generation: int = self.manifest["metadata"]["generation"]
-        return generation
-
-    def target_spec(self, key: TargetKey) -> TargetSpec:
-        """The spec's words about a target."""
-        return next(item for item in self.spec.targets if item.key == key)
+    assumptions: Assumptions
+    now: float
 
 
-class InvalidSpecError(Exception):
-    """The API server holds a spec that this operator does not understand."""
+async def gather(api: Api, manifest: Object, spec: PoolBudgetSpec, context: Context) -> Observed:
+    """Read what belongs to a PoolBudget that was just read and parsed. Raises ApiError.
 
-
-def reference(manifest: Object) -> BudgetReference:
-    """Which PoolBudget a manifest is."""
-    metadata = manifest["metadata"]
-    return BudgetReference(metadata["namespace"], metadata["name"], metadata["uid"])
-
-
-def parse_spec(manifest: Object) -> PoolBudgetSpec:
-    """The spec as models. Raises InvalidSpecError with the first complaints."""
-    try:
-        return PoolBudgetSpec.model_validate(manifest.get("spec"))
-    except ValidationError as error:
-        complaints = [
-            f"spec.{'.'.join(str(part) for part in item['loc'])}: {item['msg']}" for item in error.errors()
-        ]
-        raise InvalidSpecError("; ".join(complaints[:3])) from None
-
-
-async def gather(
-    api: Api,
-    pods: PodCache,
-    manifest: Object,
-    spec: PoolBudgetSpec,
-    reading: Reading,
-    neighbours: tuple[Neighbour, ...],
-    now: str,
-) -> Observed:
-    """Read what belongs to a PoolBudget that was just read and parsed. Raises ApiError."""
+    The ledger is in the PoolBudget: it was read before everything else, so that whoever writes it
+    meanwhile makes all of this worthless.
+    """
     budget = reference(manifest)
     keys = [item.key for item in spec.targets]
-    manifests, autoscalers, (live, foreign) = await asyncio.gather(
+    manifests, autoscalers, (live, foreign), pods = await asyncio.gather(
         asyncio.gather(*(api.find(paths.workload(budget.namespace, key)) for key in keys)),
         _autoscalers(api, budget.namespace),
         _config_maps(api, budget, [item.config_map_name for item in spec.targets]),
+        context.read_pods(),
     )
-    records = list(pods.in_namespace(budget.namespace))
-    targets = tuple(
-        _target(item, found, autoscalers, records, live.get(item.config_map_name))
-        for item, found in zip(spec.targets, manifests, strict=True)
-    )
-    capacity = known_capacity(spec, reading, _last_capacity(manifest), now)
+    capacity = known_capacity(spec, context.reading, _last_capacity(manifest), timestamp(context.now))
     usable = (
         None
         if capacity is None
         else usable_connections(capacity.max_connections, capacity.server_reserved, spec.reserved)
     )
+    found = Found(
+        manifest=manifest,
+        spec=spec,
+        manifests=dict(zip(keys, manifests, strict=True)),
+        autoscalers=autoscalers,
+        pods=pods,
+        live=live,
+        histories={name: config_map.history_of(item, budget) for name, item in live.items()},
+        ledger=read_ledger(manifest),
+        usable=None if usable is None else usable.connections,
+        assumptions=context.assumptions,
+        now=context.now,
+    )
+    planned = (*targets(found), *former_targets(found))
     return Observed(
         reference=budget,
         manifest=manifest,
         spec=spec,
-        reading=reading,
+        reading=context.reading,
         capacity=capacity,
         usable=usable,
+        ledger=found.ledger,
         inputs=Inputs(
-            usable=None if usable is None else usable.connections,
-            targets=targets,
+            usable=found.usable,
+            targets=planned,
             reserve_for=spec.reserve_for,
             pool_size_percent=spec.pool_size_percent,
         ),
-        missing=tuple(key for key, found in zip(keys, manifests, strict=True) if found is None),
+        missing=tuple(key for key, workload in found.manifests.items() if workload is None),
         live=live,
         foreign=foreign,
-        neighbours=neighbours,
+        histories=found.histories,
+        neighbours=context.neighbours,
+        lost=tuple(lost_pods(found, planned)),
+        now=context.now,
+        changes_at=next_change(found),
+        needed_after=needed_after(found) if context.is_complete else None,
     )
 
 
@@ -156,7 +128,7 @@ async def _config_maps(
 
     The current ones are read one by one: a list may come from a cache that lags behind our own writes.
     """
-    selector = f"{config_map.MANAGED_BY}={config_map.MANAGER},{config_map.BUDGET}={budget.name}"
+    selector = f"{config_map.MANAGED_BY}={MANAGER},{config_map.BUDGET}={budget.name}"
     query = {"labelSelector": selector, **_FROM_CACHE}
     unique = list(dict.fromkeys(names))
     listed, found = await asyncio.gather(
@@ -192,29 +164,3 @@ async def _is_abandoned(api: Api, namespace: str, owner: str, live: Object) -> b
         return False
     name, written_for = live["metadata"]["name"], config_map.target_of(live)
     return not any(item.config_map_name == name or item.key == written_for for item in targets)
-
-
-def _target(
-    spec: TargetSpec,
-    manifest: Object | None,
-    autoscalers: list[Object],
-    records: list[PodRecord],
-    live: Object | None,
-) -> Target:
-    # What is not written can neither be lowered nor wait to be raised.
-    is_off = spec.update_mode is UpdateMode.OFF
-    mine = (record.for_planner() for record in records if belongs_to(record, spec.key, manifest))
-    return Target(
-        key=spec.key,
-        bounds=TargetBounds(
-            workers=spec.workers,
-            pools_per_worker=spec.pools_per_worker,
-            extra_connections=spec.extra_connections,
-            min_per_pool=spec.min_per_pool,
-            max_per_pool=spec.max_per_pool,
-            weight=spec.weight,
-        ),
-        workload=None if manifest is None else workload(manifest, autoscaler_of(spec.key, autoscalers)),
-        pods=tuple(pod for pod in mine if pod is not None),
-        published=None if live is None or is_off else config_map.published_sizes(live),
-    )

@@ -56,6 +56,11 @@ def pods(namespace: str | None) -> str:
     return "/api/v1/pods" if namespace is None else f"/api/v1/namespaces/{namespace}/pods"
 
 
+def pod(namespace: str, name: str) -> str:
+    """A pod."""
+    return f"{pods(namespace)}/{_segment(name)}"
+
+
 def events(namespace: str) -> str:
     """The Events of a namespace."""
     return f"/apis/events.k8s.io/v1/namespaces/{namespace}/events"

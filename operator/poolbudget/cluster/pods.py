@@ -1,4 +1,4 @@
-"""Pods as slim records, kept up to date by an own list and watch.
+"""All pods, kept up to date by an own list and watch.
 
 kopf keeps whole objects and workers per object; with 20,000 pods that is 285 MiB against about 21 MiB.
 """
@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import sys
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import replace
 
 from poolbudget.cluster import paths
-from poolbudget.cluster.api import Api, ApiError, Object
-from poolbudget.planning.inputs import Pod, PodStage, TargetKey
+from poolbudget.cluster.api import Api, ApiError
+from poolbudget.cluster.pod_records import PodRecord, pod_record
+from poolbudget.planning.inputs import PodStage
 
 logger = logging.getLogger(__name__)
 
@@ -24,77 +24,27 @@ _FIRST_RETRY, _LAST_RETRY = 0.2, 5.0
 _HEALTHY = 10.0
 """Seconds after which a watch that was cut is not counted as a failure in a row."""
 
-Labels = tuple[tuple[str, str], ...]
-
-
-@dataclass(frozen=True, slots=True)
-class PodRecord:
-    """What is kept of a pod. `owner` is its controller, None where it has none."""
-
-    namespace: str
-    name: str
-    uid: str
-    owner: TargetKey | None
-    labels: Labels
-    stage: PodStage | None
-
-    def for_planner(self) -> Pod | None:
-        """The planner's view; None for a pod that has ended."""
-        return None if self.stage is None else Pod(self.uid, self.name, self.stage)
-
-
-def pod_record(pod: Object) -> PodRecord:
-    """Keep of a pod what the operator looks at; equal strings are stored once."""
-    metadata = pod["metadata"]
-    labels = metadata.get("labels") or {}
-    return PodRecord(
-        namespace=sys.intern(metadata["namespace"]),
-        name=metadata["name"],
-        uid=metadata["uid"],
-        owner=_owner(metadata, labels),
-        labels=tuple((sys.intern(key), sys.intern(value)) for key, value in sorted(labels.items())),
-        stage=stage(pod),
-    )
-
-
-def stage(pod: Object) -> PodStage | None:
-    """Where a pod is in its life; None once the kubelet has confirmed its end.
-
-    A deletionTimestamp proves nothing: containers run on until the kubelet says that they ended.
-    """
-    status = pod.get("status", {})
-    if status.get("phase") in ("Succeeded", "Failed") and not _runs(status):
-        return None
-    if pod["metadata"].get("deletionTimestamp"):
-        return PodStage.TERMINATING
-    return PodStage.RUNNING if _runs(status) else PodStage.STARTING
-
-
-def _runs(status: Object) -> bool:
-    containers = status.get("containerStatuses") or []
-    return any("running" in (container.get("state") or {}) for container in containers)
-
-
-def _owner(metadata: Object, labels: Object) -> TargetKey | None:
-    """The controller; for a Deployment's ReplicaSet the Deployment, after which it is named."""
-    for reference in metadata.get("ownerReferences") or []:
-        if not reference.get("controller"):
-            continue
-        ending = f"-{labels.get('pod-template-hash')}"
-        if reference["kind"] == "ReplicaSet" and reference["name"].endswith(ending):
-            return TargetKey("Deployment", sys.intern(reference["name"].removesuffix(ending)))
-        return TargetKey(sys.intern(reference["kind"]), sys.intern(reference["name"]))
-    return None
-
 
 class PodCache:
     """All pods of the watched namespaces. Events are hints: what counts is the content."""
 
-    def __init__(self, api: Api, namespaces: Iterable[str], changed: Callable[[PodRecord], None]) -> None:
-        """`changed` is told of each pod that differs now, comes or goes; no namespaces: all."""
+    def __init__(
+        self,
+        api: Api,
+        namespaces: Iterable[str],
+        changed: Callable[[PodRecord], None],
+        quarantine: float,
+        clock: Callable[[], float],
+    ) -> None:
+        """`changed` is told of each pod that differs now, comes or goes; no namespaces: all.
+
+        A pod that vanishes without a confirmed end is kept for `quarantine` seconds of `clock`.
+        """
         self._api = api
         self._scopes: list[str | None] = list(namespaces) or [None]
         self._changed = changed
+        self._quarantine = quarantine
+        self._clock = clock
         self._pods: dict[str, dict[str, PodRecord]] = defaultdict(dict)
         self._listed = {scope: asyncio.Event() for scope in self._scopes}
 
@@ -104,8 +54,35 @@ class PodCache:
             await event.wait()
 
     def in_namespace(self, namespace: str) -> Iterator[PodRecord]:
-        """The pods of a namespace, ended ones included."""
+        """The pods of a namespace, ended and lost ones included."""
         return iter(self._pods[namespace].values()) if namespace in self._pods else iter(())
+
+    async def read_now(self, namespace: str) -> list[PodRecord]:
+        """The pods of a namespace as they are now, whatever the watch has told so far. Raises ApiError.
+
+        The API server lists names and versions only; a pod whose version the cache does not have yet
+        is read by itself. Pods that the list no longer has stay until the watch tells of their end.
+        """
+        known = dict(self._pods[namespace]) if namespace in self._pods else {}
+        query: dict[str, str | int] = {"limit": _PAGE}
+        while True:
+            page = await self._api.get_metadata(paths.pods(namespace), query)
+            # An empty list of metadata comes as null.
+            for item in page["items"] or []:
+                metadata = item["metadata"]
+                cached = known.get(metadata["uid"])
+                if cached is None or cached.version != metadata["resourceVersion"]:
+                    await self._read_one(known, namespace, metadata["name"])
+            token = page["metadata"].get("continue")
+            if not token:
+                return list(known.values())
+            query["continue"] = token
+
+    async def _read_one(self, known: dict[str, PodRecord], namespace: str, name: str) -> None:
+        pod = await self._api.find(paths.pod(namespace, name))
+        if pod is not None:
+            record = pod_record(pod)
+            known[record.uid] = record
 
     def __len__(self) -> int:
         return sum(len(pods) for pods in self._pods.values())
@@ -152,8 +129,8 @@ class PodCache:
             query["continue"] = token
         for record in [pod for pods in self._pods.values() for pod in pods.values()]:
             in_scope = scope is None or record.namespace == scope
-            if in_scope and (record.namespace, record.uid) not in found:
-                self._remove(record)
+            if in_scope and record.lost is None and (record.namespace, record.uid) not in found:
+                self._gone(record)
         version: str = page["metadata"]["resourceVersion"]
         return version
 
@@ -165,7 +142,7 @@ class PodCache:
                 if event["type"] in ("ADDED", "MODIFIED"):
                     self._store(pod_record(event["object"]))
                 elif event["type"] == "DELETED":
-                    self._remove(pod_record(event["object"]))
+                    self._gone(pod_record(event["object"]))
         except ApiError as error:
             if error.is_gone:
                 return None
@@ -174,10 +151,23 @@ class PodCache:
 
     def _store(self, record: PodRecord) -> None:
         pods = self._pods[record.namespace]
-        if pods.get(record.uid) != record:
-            pods[record.uid] = record
+        before = pods.get(record.uid)
+        pods[record.uid] = record
+        if before is None or replace(before, version=record.version) != record:
             self._changed(record)
 
-    def _remove(self, record: PodRecord) -> None:
-        if self._pods[record.namespace].pop(record.uid, None) is not None:
+    def _gone(self, record: PodRecord) -> None:
+        """The pod's object is gone. Nobody can have confirmed the end of what still ran: it is lost."""
+        pods = self._pods[record.namespace]
+        if record.may_hold:
+            pods[record.uid] = replace(record, stage=PodStage.LOST, lost=self._clock())
+            asyncio.get_running_loop().call_later(self._quarantine, self._release, record)
             self._changed(record)
+        elif pods.pop(record.uid, None) is not None:
+            self._changed(record)
+
+    def _release(self, record: PodRecord) -> None:
+        lost = self._pods[record.namespace].get(record.uid)
+        if lost is not None and lost.lost is not None:
+            del self._pods[record.namespace][record.uid]
+            self._changed(lost)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,9 +11,12 @@ from poolbudget.capacity.reading import PROBE
 from poolbudget.cluster import paths
 from poolbudget.cluster.api import Api, ApiError, Object
 from poolbudget.cluster.config_map import published_sizes
-from poolbudget.cluster.gather import Observed, reference
+from poolbudget.cluster.ledger import ledger_status
+from poolbudget.cluster.observed import Observed, reference
+from poolbudget.planning.forecast import forecast
 from poolbudget.planning.inputs import PoolSizes, TargetKey, UpdateMode
-from poolbudget.planning.plan import Plan, TargetPlan
+from poolbudget.planning.ledger import Ledger
+from poolbudget.planning.plan import Fit, Plan, TargetPlan
 from poolbudget.resource import API_VERSION, KIND
 from poolbudget.resource.conditions import (
     Condition,
@@ -120,33 +123,69 @@ def feasible(facts: Facts) -> Condition:
             f"usable are {usable}; {plan.max_pods} pods fit: lower the autoscaler's maxReplicas, "
             "minPerPool or workers, or put a pooler in between",
         )
-    return true(
-        kind,
-        Reason.PODS_FIT,
-        f"{plan.expected_pods} pods may run and need {plan.floor_sum} of {usable} at their floors",
-    )
+    message = f"{plan.expected_pods} pods may run and need {plan.floor_sum} of {usable} at their floors"
+    warnings = list(_rollout_warnings(facts, usable))
+    return true(kind, Reason.PODS_FIT, ". Warning: ".join([message, *warnings]))
+
+
+def _rollout_warnings(facts: Facts, usable: int) -> Iterator[str]:
+    """What a rollout of each target would come to, where that is too much."""
+    for target in facts.observed.inputs.targets:
+        expected = forecast(target, facts.plan, usable)
+        if expected is None or expected.worst <= usable:
+            continue
+        advice = (
+            "set minReadySeconds to the time that pods take to terminate, or strategy Recreate"
+            if expected.largest_safe_surge is None
+            else f"a maxSurge of {expected.largest_safe_surge} stays within it"
+        )
+        yield (
+            f"the next rollout of {target.key} may come to {expected.worst} of {usable} while old pods "
+            f"terminate: {advice}"
+        )
 
 
 def within_budget(facts: Facts) -> Condition:
-    """Whether what the pods may open fits."""
+    """Whether what the pods may open fits, and whether that is certain."""
     observed, plan, kind = facts.observed, facts.plan, ConditionType.WITHIN_BUDGET
     if observed.usable is None:
         return unknown(kind, Reason.CAPACITY_UNKNOWN, "nothing to compare with before capacity is known")
     usable = observed.usable.connections
     message = f"allocated {plan.arithmetic} of {usable} usable"
+    fit = plan.fit(usable)
+    if fit is Fit.EXCEEDS:
+        return false(
+            kind,
+            Reason.ALLOCATED_EXCEEDS,
+            f"{message}; at least {plan.certain} may be open for sure: nothing grows until that fits",
+        )
+    if fit is Fit.MAY_EXCEED and plan.allocated > usable:
+        return unknown(
+            kind,
+            Reason.MAY_EXCEED,
+            f"{message}: what some pods have read is not known for sure; nothing grows until that fits",
+        )
+    if fit is Fit.MAY_EXCEED:
+        return unknown(
+            kind,
+            Reason.MAY_EXCEED,
+            f"{message}, but {plan.next_step} once the pods of the next step have started at their floors",
+        )
     if facts.failed:
         names = ", ".join(facts.failed)
-        message = f"{message}, but pods still read older sizes from ConfigMap {names}"
-        return unknown(kind, Reason.CONFIG_MAP_NOT_WRITTEN, message)
-    if plan.allocated > usable:
-        return false(kind, Reason.ALLOCATED_EXCEEDS, message)
+        return unknown(
+            kind, Reason.CONFIG_MAP_NOT_WRITTEN, f"{message}, but ConfigMap {names} could not be written"
+        )
     return true(kind, Reason.ALLOCATED_FITS, message)
 
 
 def converged(facts: Facts) -> Condition:
     """Whether every target's ConfigMap gives its fair share."""
     kind = ConditionType.CONVERGED
-    unpublished = [target.key for target in facts.plan.targets if target.sizes is None]
+    unpublished = [
+        target.key for target in facts.plan.targets if target.sizes is None and target.start is None
+    ]
+    unpublished = [key for key in unpublished if facts.observed.target_spec(key) is not None]
     if unpublished:
         return false(
             kind,
@@ -158,6 +197,14 @@ def converged(facts: Facts) -> Condition:
     if waiting:
         message = f"a larger share is published once it has been stable: {_names(waiting)}"
         return false(kind, Reason.WAITING_TO_RAISE, message)
+    for target in facts.plan.targets:
+        if target.held_back:
+            return false(
+                kind,
+                Reason.HELD_BY_PODS,
+                f"new containers of {target.key} get {target.start_cap} of {target.fair_cap} per pool: pods "
+                "that started earlier hold the rest until they restart",
+            )
     return true(kind, Reason.PUBLISHED, "every target's ConfigMap gives its fair share")
 
 
@@ -211,6 +258,7 @@ def new_status(facts: Facts, now: str) -> Object:
         "allocated": plan.allocated,
         "pods": plan.pods,
         "maxPods": plan.max_pods,
+        "ledger": ledger_status(Ledger(observed.ledger.claim, (), observed.lost)),
         "targets": [_target_status(facts, target) for target in plan.targets],
     }
     return _without_none(status)
@@ -227,7 +275,7 @@ def invalid_status(manifest: Object, message: str, now: str) -> Object:
 
 
 def is_pressing(old: Object, new: Object) -> bool:
-    """Whether a new status must be told at once: a condition, the spec or the capacity changed.
+    """Whether a new status must be told at once: a condition, the spec, the capacity or the ledger changed.
 
     Mere counts may wait a moment, so that a burst of pods is a few writes and not hundreds.
     """
@@ -237,7 +285,7 @@ def is_pressing(old: Object, new: Object) -> bool:
             (item.get("type"), item.get("status"), item.get("reason"))
             for item in status.get("conditions") or []
         ]
-        return status.get("observedGeneration"), status.get("capacity"), answers
+        return status.get("observedGeneration"), status.get("capacity"), status.get("ledger"), answers
 
     return essence(old) != essence(new)
 
@@ -251,8 +299,11 @@ def without_times(status: Object) -> Object:
     return {**status, "conditions": answers}
 
 
-async def write_status(api: Api, manifest: Object, status: Object) -> None:
-    """Replace the status. Raises ApiError; a conflict where the PoolBudget was changed meanwhile."""
+async def write_status(api: Api, manifest: Object, status: Object) -> Object:
+    """Replace the status; returns the PoolBudget as it is now.
+
+    Raises ApiError; a conflict where the PoolBudget was changed meanwhile.
+    """
     budget = reference(manifest)
     body = {
         "apiVersion": API_VERSION,
@@ -264,7 +315,7 @@ async def write_status(api: Api, manifest: Object, status: Object) -> None:
         },
         "status": status,
     }
-    await api.apply(paths.budget_status(budget.namespace, budget.name), body, budget.field_manager)
+    return await api.apply(paths.budget_status(budget.namespace, budget.name), body, budget.field_manager)
 
 
 def _published(facts: Facts, spec: TargetSpec, target: TargetPlan) -> PoolSizes | None:
@@ -280,7 +331,7 @@ def _published(facts: Facts, spec: TargetSpec, target: TargetPlan) -> PoolSizes 
 
 def _target_status(facts: Facts, target: TargetPlan) -> dict[str, Any]:
     spec = facts.observed.target_spec(target.key)
-    sizes = _published(facts, spec, target)
+    sizes = None if spec is None else _published(facts, spec, target)
     return _without_none(
         {
             "kind": target.key.kind,
@@ -290,10 +341,20 @@ def _target_status(facts: Facts, target: TargetPlan) -> dict[str, Any]:
             "maxOverflow": None if sizes is None else sizes.max_overflow,
             "allocated": target.allocated,
             "fairCap": target.fair_cap,
-            "configMapName": spec.config_map_name,
-            "sum": target.arithmetic,
+            "configMapName": None if spec is None else spec.config_map_name,
+            "sum": target.arithmetic if spec is not None else f"{target.arithmetic}, no longer a target",
+            **_forecast_status(facts, target.key),
         }
     )
+
+
+def _forecast_status(facts: Facts, key: TargetKey) -> dict[str, Any]:
+    usable = facts.observed.usable
+    target = next(item for item in facts.observed.inputs.targets if item.key == key)
+    expected = None if usable is None else forecast(target, facts.plan, usable.connections)
+    if expected is None:
+        return {}
+    return {"rolloutWorst": expected.worst, "safeMaxSurge": expected.largest_safe_surge}
 
 
 def _without_none(values: dict[str, Any]) -> dict[str, Any]:

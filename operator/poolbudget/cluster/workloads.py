@@ -5,36 +5,59 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from poolbudget.cluster.api import Object
-from poolbudget.cluster.pods import Labels, PodRecord
+from poolbudget.cluster.pod_records import Labels, PodRecord
 from poolbudget.planning.inputs import (
     Autoscaler,
-    MaxSurge,
+    RolloutLimit,
     ScalingPolicy,
     SelectPolicy,
     TargetKey,
     Workload,
 )
 
-# Kubernetes, pkg/apis/apps/v1/defaults.go: a rolling update without maxSurge.
-_DEFAULT_SURGE = "25%"
+# Kubernetes, pkg/apis/apps/v1/defaults.go: a rolling update that does not say otherwise.
+_DEFAULT_LIMIT = "25%"
+
+# Kubernetes, pkg/apis/core/v1/defaults.go: seconds that a pod's containers have to end.
+_DEFAULT_GRACE = 30
 
 
 def workload(manifest: Object, autoscaler: Autoscaler | None) -> Workload:
-    """What a Deployment or StatefulSet asks for."""
+    """What a Deployment or StatefulSet asks for.
+
+    Only a Deployment's rolling update starts new pods beside old ones; a StatefulSet waits until a pod
+    is gone before it creates its successor, and `strategy: Recreate` until all are.
+    """
     spec = manifest["spec"]
-    desired = spec.get("replicas", 1)
-    return Workload(desired=desired, max_surge=_surge(manifest["kind"], spec), autoscaler=autoscaler)
-
-
-def _surge(kind: str, spec: Object) -> MaxSurge:
-    """Pods that a rollout adds; a StatefulSet or `strategy: Recreate` replaces pods in place."""
     strategy = spec.get("strategy") or {}
-    if kind != "Deployment" or strategy.get("type") == "Recreate":
-        return MaxSurge(0)
-    value = (strategy.get("rollingUpdate") or {}).get("maxSurge", _DEFAULT_SURGE)
+    is_rolling = manifest["kind"] == "Deployment" and strategy.get("type") != "Recreate"
+    rolling = strategy.get("rollingUpdate") or {}
+    return Workload(
+        desired=spec.get("replicas", 1),
+        max_surge=_limit(rolling, "maxSurge") if is_rolling else RolloutLimit(0),
+        autoscaler=autoscaler,
+        max_unavailable=_limit(rolling, "maxUnavailable") if is_rolling else RolloutLimit(0),
+        waves=_waves(spec) if is_rolling else 0,
+    )
+
+
+def _waves(spec: Object) -> int:
+    """Waves of a rolling update that may start while the old pods of the first one still terminate.
+
+    The next wave comes once new pods have been ready for `minReadySeconds`; nothing is known of how long
+    they take to become ready, so a second is assumed.
+    """
+    pod = (spec.get("template") or {}).get("spec") or {}
+    grace: int = pod.get("terminationGracePeriodSeconds", _DEFAULT_GRACE)
+    between: int = max(1, spec.get("minReadySeconds") or 0)
+    return 1 + -(-grace // between)
+
+
+def _limit(rolling: Object, field: str) -> RolloutLimit:
+    value = rolling.get(field, _DEFAULT_LIMIT)
     if isinstance(value, int):
-        return MaxSurge(value)
-    return MaxSurge(int(value.removesuffix("%")), percent=True)
+        return RolloutLimit(value)
+    return RolloutLimit(int(value.removesuffix("%")), percent=True)
 
 
 def autoscaler(manifest: Object) -> Autoscaler:

@@ -2,12 +2,14 @@
 
 from poolbudget.planning.inputs import (
     Autoscaler,
+    Charge,
     Inputs,
-    MaxSurge,
     Pod,
+    PodCost,
     PodStage,
     PoolSizes,
     ReserveFor,
+    RolloutLimit,
     ScalingPolicy,
     SelectPolicy,
     Target,
@@ -20,13 +22,15 @@ from poolbudget.planning.plan import Plan, TargetPlan, plan
 
 __all__ = [
     "Autoscaler",
+    "Charge",
     "Inputs",
-    "MaxSurge",
     "Plan",
     "Pod",
+    "PodCost",
     "PodStage",
     "PoolSizes",
     "ReserveFor",
+    "RolloutLimit",
     "ScalingPolicy",
     "SelectPolicy",
     "Target",

@@ -1,6 +1,8 @@
-"""How many pods a target must be ready for."""
+"""Which pods a target must be ready for before they exist."""
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 from poolbudget.planning.inputs import (
     Autoscaler,
@@ -56,20 +58,62 @@ def reserved_replicas(workload: Workload, reserve_for: ReserveFor) -> int:
         return workload.desired
     if reserve_for is ReserveFor.NEXT_STEP:
         return next_step(autoscaler, workload.desired)
-    return max(workload.desired, autoscaler.max_replicas, autoscaler.min_replicas)
+    return workload.maximum()
 
 
-def expected_pods(target: Target, reserve_for: ReserveFor) -> int:
-    """Pods that may hold connections at the same time, at least 1.
+@dataclass(frozen=True, slots=True)
+class ComingPods:
+    """Pods of a target that do not exist yet.
 
-    Terminating pods count in full beside their replacements: `maxSurge` does not include them
-    (kubernetes/kubernetes#95498). The surge counts at all times, since a rollout starts without a
-    warning. A target without pods is sized for the first one to come.
+    `starting` of them may read what is published now; for the `reserved` ones room is kept at their
+    floor, since a smaller size is published before they start.
     """
-    terminating = sum(pod.stage is PodStage.TERMINATING for pod in target.pods)
-    live = len(target.pods) - terminating
-    if target.workload is None:
-        return max(1, terminating + live)
-    replicas = reserved_replicas(target.workload, reserve_for)
-    asked_for = replicas + target.workload.max_surge.pods(replicas)
-    return max(1, terminating + max(live, asked_for))
+
+    starting: int
+    reserved: int
+
+
+def coming_pods(target: Target, reserve_for: ReserveFor) -> ComingPods:
+    """The pods to keep room for, beside those that exist.
+
+    With NextStep the next step may be a rollout's as well as the autoscaler's: it begins without a
+    warning, and the pods of its first wave shall not start with less than those that they replace. A
+    workload that does not exist yet, or has no pods, is sized for the first one to come.
+    """
+    if target.is_former:
+        return ComingPods(0, 0)
+    workload = target.workload
+    if workload is None:
+        return ComingPods(0 if target.pods else 1, 0)
+    live = sum(pod.stage in _LIVE for pod in target.pods)
+    possible = _possible_new(workload, live) + _replaceable(workload, len(target.pods) - live)
+    if reserve_for is ReserveFor.MAX_REPLICAS:
+        return ComingPods(max(possible, 0 if live else 1), 0)
+    wanted = reserved_replicas(workload, reserve_for)
+    if _is_rolling_out(target):
+        wanted = max(wanted, workload.desired + workload.max_surge.rounded_up(workload.desired))
+    starting = max(0, wanted - live)
+    if reserve_for is ReserveFor.NEXT_STEP:
+        starting = max(starting, workload.first_wave())
+    if not live:
+        starting = max(1, starting)
+    return ComingPods(starting, max(0, possible - starting))
+
+
+def _possible_new(workload: Workload, live: int) -> int:
+    """Pods that scaling and a rollout's surge may add. Terminating ones do not count as live."""
+    maximum = workload.maximum()
+    return max(0, maximum + workload.max_surge.rounded_up(maximum) - live)
+
+
+def _replaceable(workload: Workload, terminating: int) -> int:
+    """Pods that may start while those that they replace still terminate, less those that do so now."""
+    return max(0, workload.overlapping(workload.maximum()) - terminating)
+
+
+def _is_rolling_out(target: Target) -> bool:
+    """Whether pods of two templates live side by side."""
+    return len({pod.template for pod in target.pods if pod.stage in _LIVE}) > 1
+
+
+_LIVE = (PodStage.STARTING, PodStage.RUNNING)

@@ -25,12 +25,14 @@ class UpdateMode(StrEnum):
 class PodStage(StrEnum):
     """Where a pod is in its life, as far as connections are concerned.
 
-    A pod that has ended (phase Succeeded or Failed) holds nothing and is not handed to the planner.
+    A pod that has ended (phase Succeeded or Failed) holds nothing and is not handed to the planner. A
+    lost one is gone from the API server although no kubelet has confirmed its end.
     """
 
     STARTING = "Starting"
     RUNNING = "Running"
     TERMINATING = "Terminating"
+    LOST = "Lost"
 
 
 class SelectPolicy(StrEnum):
@@ -68,12 +70,59 @@ class PoolSizes:
 
 
 @dataclass(frozen=True, slots=True)
+class PodCost:
+    """What a pod costs at a cap: its pools, and connections outside of them."""
+
+    pools: int
+    extra: int
+
+    def at(self, cap: int) -> int:
+        """Connections that one pod may open when each of its pools has this cap."""
+        return self.pools * cap + self.extra
+
+    def most(self, other: PodCost) -> PodCost:
+        """A cost that is never below either."""
+        return PodCost(max(self.pools, other.pools), max(self.extra, other.extra))
+
+
+@dataclass(frozen=True, slots=True)
+class Charge:
+    """What one pod may open, in connections (docs/safety.md).
+
+    `connections` is the most, given everything that it may have read; `certain` the least that it may
+    open for sure. `next` is what it would cost at a larger cap, since a container that starts again
+    reads what is published then; None for a pod that starts nothing any more. `basis` says why, in words.
+    """
+
+    connections: int
+    certain: int = 0
+    next: PodCost | None = None
+    basis: str = ""
+
+    def at(self, cap: int) -> int:
+        """The charge once `cap` is published."""
+        return self.connections if self.next is None else max(self.connections, self.next.at(cap))
+
+
+@dataclass(frozen=True, slots=True)
 class Pod:
-    """A pod that exists and has not ended."""
+    """A pod that exists and has not ended. `template` tells the generations of a rollout apart.
+
+    A pod without a node holds nothing yet.
+    """
 
     uid: str
     name: str
     stage: PodStage
+    charge: Charge
+    template: str = ""
+    has_node: bool = True
+
+    def allocated(self, cap: int | None) -> int:
+        """What the pod may open while `cap` is published (None: nothing is)."""
+        if not self.has_node:
+            return 0
+        return self.charge.connections if cap is None else self.charge.at(cap)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,24 +144,55 @@ class Autoscaler:
 
 
 @dataclass(frozen=True, slots=True)
-class MaxSurge:
-    """A rollout's `maxSurge`: a number of pods, or a percentage of the replicas (rounded up)."""
+class RolloutLimit:
+    """A rollout's `maxSurge` or `maxUnavailable`: a number of pods, or a percentage of the replicas."""
 
     value: int
     percent: bool = False
 
-    def pods(self, replicas: int) -> int:
-        """Pods that a rollout may add on top of `replicas`."""
+    def rounded_up(self, replicas: int) -> int:
+        """Pods, as Kubernetes rounds `maxSurge`."""
         return -(-replicas * self.value // 100) if self.percent else self.value
+
+    def rounded_down(self, replicas: int) -> int:
+        """Pods, as Kubernetes rounds `maxUnavailable`."""
+        return replicas * self.value // 100 if self.percent else self.value
 
 
 @dataclass(frozen=True, slots=True)
 class Workload:
-    """A Deployment's or StatefulSet's own wishes: `spec.replicas`, the surge, its autoscaler."""
+    """A Deployment's or StatefulSet's own wishes: `spec.replicas`, how a rollout goes, its autoscaler.
+
+    `waves` is how many waves of a rollout's new pods may start while the old pods of the first one still
+    terminate; 0 where a new pod waits until its predecessor is gone, as in a StatefulSet.
+    """
 
     desired: int
-    max_surge: MaxSurge
+    max_surge: RolloutLimit
     autoscaler: Autoscaler | None = None
+    max_unavailable: RolloutLimit = RolloutLimit(0)
+    waves: int = 0
+
+    def maximum(self) -> int:
+        """The most replicas that there may ever be, as far as the autoscaler decides."""
+        if self.autoscaler is None:
+            return self.desired
+        return max(self.desired, self.autoscaler.max_replicas, self.autoscaler.min_replicas)
+
+    def overlapping(self, replicas: int) -> int:
+        """Pods that may start in a rollout while those that they replace still terminate.
+
+        Neither `maxSurge` nor `maxUnavailable` includes terminating pods (kubernetes/kubernetes#95498):
+        if they take longer to end than their successors to become ready, that is a whole generation.
+        """
+        return min(replicas, max(1, self._wave(replicas)) * self.waves)
+
+    def first_wave(self) -> int:
+        """Pods that a rollout may start at once."""
+        return min(self.desired, self._wave(self.desired)) if self.waves else 0
+
+    def _wave(self, replicas: int) -> int:
+        return self.max_surge.rounded_up(replicas) + self.max_unavailable.rounded_down(replicas)
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,20 +216,31 @@ class TargetBounds:
         """Pools in one pod: each worker process has its own."""
         return self.workers * self.pools_per_worker
 
+    @property
+    def pod_cost(self) -> PodCost:
+        """What one pod costs."""
+        return PodCost(self.pools_per_pod, self.extra_connections)
+
     def cost(self, cap: int) -> int:
         """Connections that one pod may open when each of its pools has this cap."""
-        return self.pools_per_pod * cap + self.extra_connections
+        return self.pod_cost.at(cap)
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """One workload bound by the budget; `workload` is None while it does not exist."""
+    """One workload bound by the budget; `workload` is None while it does not exist.
+
+    A former target is one that the PoolBudget no longer names: nothing is published for it, and what its
+    pods hold counts until they are gone. For one that is off the plan only says what it would publish.
+    """
 
     key: TargetKey
     bounds: TargetBounds
     workload: Workload | None
     pods: tuple[Pod, ...] = ()
     published: PoolSizes | None = None
+    is_former: bool = False
+    is_off: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,50 +1,83 @@
-"""The plan: what each target's pods are told, and whether it all fits."""
+"""The plan: what each target's starting containers are told, and whether it all fits."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 
-from poolbudget.planning.expected import expected_pods
-from poolbudget.planning.inputs import Inputs, PoolSizes, Target, TargetKey
-from poolbudget.planning.shares import Claim, fair_caps
+from poolbudget.planning.expected import ComingPods, coming_pods
+from poolbudget.planning.inputs import Inputs, PodStage, PoolSizes, Target, TargetKey
+from poolbudget.planning.shares import Claim, Group, fair_caps
 from poolbudget.planning.sizes import split_cap
+from poolbudget.planning.words import sum_in_words, target_in_words
 
 
 @dataclass(frozen=True, slots=True)
 class TargetPlan:
     """What one target's starting containers are told.
 
-    `sizes` is what the ConfigMap shall say now, None for nothing. `fair_cap` is the target's fair share,
-    and `waits_to_raise` says that it is larger than `sizes` and held back for a moment.
+    `sizes` is what the ConfigMap shall say now, None for nothing, and `start` what it may say once it
+    may be raised (a cap of `start_cap`). `fair_cap` is what each pool would get if all pods started
+    anew. `allocated` is what the target's pods may open, `certain` what they may open for sure.
     """
 
     key: TargetKey
     pods: int
-    expected_pods: int
+    coming: ComingPods
     fair_cap: int | None
+    start_cap: int | None
+    start: PoolSizes | None
     sizes: PoolSizes | None
     allocated: int
+    certain: int
     arithmetic: str
-    waits_to_raise: bool
+
+    @property
+    def held_back(self) -> bool:
+        """Whether less than the fair share is told, since other pods hold more than theirs."""
+        return self.start_cap is not None and self.fair_cap is not None and self.start_cap < self.fair_cap
+
+    @property
+    def waits_to_raise(self) -> bool:
+        """Whether more could be told than is: something for the first time, or a larger size."""
+        return self.start is not None and (self.sizes is None or self.sizes.cap < self.start.cap)
+
+
+class Fit(StrEnum):
+    """How the sum of what all pods may open compares with what is usable."""
+
+    FITS = "Fits"
+    MAY_EXCEED = "MayExceed"
+    EXCEEDS = "Exceeds"
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
     """The whole budget; sums are in connections.
 
-    `floor_sum` is what the expected pods need at their floors, `max_pods` how many pods fit at their
-    floors; both are None while the capacity is unknown.
+    `expected_pods` are those that exist and those that may come, `floor_sum` what they need at their
+    floors and `max_pods` how many pods fit at their floors (None while the capacity is unknown).
+    `next_step` is what is allocated once the pods have started that may start before the next plan.
     """
 
     targets: tuple[TargetPlan, ...]
     pods: int
     expected_pods: int
     allocated: int
+    certain: int
+    next_step: int
     floor_sum: int
     feasible: bool
     max_pods: int | None
     arithmetic: str
+
+    def fit(self, usable: int) -> Fit:
+        """Whether all pods, and those of the next step, stay within `usable` connections."""
+        if self.certain > usable:
+            return Fit.EXCEEDS
+        return Fit.FITS if max(self.allocated, self.next_step) <= usable else Fit.MAY_EXCEED
 
     def target(self, key: TargetKey) -> TargetPlan:
         """The plan of one target; raises KeyError for one that is not in the plan."""
@@ -55,104 +88,171 @@ class Plan:
 
     @property
     def waits_to_raise(self) -> bool:
-        """Whether any target's larger share is held back for a moment."""
+        """Whether any target could be told more."""
         return any(target.waits_to_raise for target in self.targets)
 
 
 def plan(inputs: Inputs) -> Plan:
-    """Work out what every target's pods may open, from what the database allows.
+    """Work out what every target's starting containers may be told, from what the database allows.
 
-    Each target gets one cap for all of its expected pods, by weighted max-min. A smaller cap than the
-    published one is told at once, a larger one only when `may_raise` is set. While the capacity is
-    unknown what is published stays; a new target gets its `minPerPool`, and nothing where none is given.
+    The sum of what all pods may open, of what those about to start will be told and of what is reserved
+    for others at their floors stays within `usable`. Within that, caps are weighted max-min fair. A
+    smaller cap than the published one is told at once, a larger one only when `may_raise` is set. While
+    the capacity is unknown what is published stays; a new target gets its `minPerPool`, and nothing
+    where none is given.
     """
-    claims = [Claim(expected_pods(target, inputs.reserve_for), target.bounds) for target in inputs.targets]
-    caps = _caps(inputs, claims)
-    targets = tuple(
-        _target_plan(target, claim, cap, inputs)
-        for target, claim, cap in zip(inputs.targets, claims, caps, strict=True)
-    )
-    floor_sum = sum(claim.floor_cost for claim in claims)
-    allocated = sum(target.allocated for target in targets)
-    return Plan(
-        targets=targets,
-        pods=sum(target.pods for target in targets),
-        expected_pods=sum(claim.pods for claim in claims),
-        allocated=allocated,
-        floor_sum=floor_sum,
-        feasible=inputs.usable is None or floor_sum <= inputs.usable,
-        max_pods=None if inputs.usable is None else max_pods(inputs.usable, claims),
-        arithmetic=_sum_in_words(targets, allocated),
-    )
-
-
-def _caps(inputs: Inputs, claims: Sequence[Claim]) -> list[int | None]:
+    coming = [coming_pods(target, inputs.reserve_for) for target in inputs.targets]
     if inputs.usable is None:
-        return [_cap_without_capacity(target) for target in inputs.targets]
-    return list(fair_caps(inputs.usable, claims))
+        fair: list[int | None] = [_cap_without_capacity(target) for target in inputs.targets]
+        starts = fair
+    else:
+        free = inputs.usable - _reserve(inputs.usable, inputs.targets, coming)
+        wishes = [_claim_afresh(*item, free) for item in zip(inputs.targets, coming, strict=True)]
+        fair_shares = fair_caps(free, wishes)
+        claims = [_claim(*item) for item in zip(inputs.targets, coming, fair_shares, strict=True)]
+        fair, starts = list(fair_shares), list(fair_caps(free, claims))
+    targets = tuple(
+        _target_plan(inputs, *item) for item in zip(inputs.targets, coming, fair, starts, strict=True)
+    )
+    return _summary(inputs, targets, coming)
+
+
+def _reserve(usable: int, targets: Sequence[Target], coming: Sequence[ComingPods]) -> int:
+    """Connections kept for possible pods, at their floors.
+
+    Where not even the floors of all of them fit, they get at most half: an autoscaler's maximum that is
+    far too high must not strangle the pods that run. `Feasible` says so.
+    """
+    wanted = sum(
+        item.reserved * target.bounds.cost(target.bounds.floor)
+        for target, item in zip(targets, coming, strict=True)
+    )
+    floors = _floor_sum(targets, coming)
+    return wanted if floors <= usable else min(wanted, usable // 2)
+
+
+def _floor_sum(targets: Sequence[Target], coming: Sequence[ComingPods]) -> int:
+    """What the pods that exist and those that may come need at their floors."""
+    return sum(
+        (len(target.pods) + item.starting + item.reserved) * target.bounds.cost(target.bounds.floor)
+        for target, item in zip(targets, coming, strict=True)
+        if not target.is_former
+    )
+
+
+def _staying(target: Target) -> int:
+    """Pods that live, and would start anew."""
+    return sum(pod.stage in (PodStage.STARTING, PodStage.RUNNING) for pod in target.pods)
+
+
+def _limit(target: Target, usable: int) -> int:
+    most = usable if target.bounds.max_per_pool is None else target.bounds.max_per_pool
+    return max(target.bounds.floor, most)
+
+
+def _claim_afresh(target: Target, coming: ComingPods, usable: int) -> Claim:
+    """The claim of a target as if its pods started anew, nothing held by anybody."""
+    bounds = target.bounds
+    pods = 0 if target.is_former else _staying(target) + coming.starting
+    groups = (Group(pods, bounds.pod_cost),) if pods else ()
+    return Claim(bounds.floor, _limit(target, usable), bounds.weight, groups)
+
+
+def _claim(target: Target, coming: ComingPods, fair_cap: int) -> Claim:
+    """The claim of a target as things are: what its pods hold is theirs until they are gone."""
+    bounds = target.bounds
+    if target.is_former:
+        held_for_good = sum(pod.charge.connections for pod in target.pods)
+        return Claim(bounds.floor, bounds.floor, bounds.weight, (), held_for_good)
+    fixed = sum(pod.charge.connections for pod in target.pods if pod.charge.next is None)
+    held = Counter(
+        (pod.charge.next, pod.charge.connections) for pod in target.pods if pod.charge.next is not None
+    )
+    groups = [Group(pods, cost, charge) for (cost, charge), pods in held.items() if cost is not None]
+    if coming.starting:
+        groups.append(Group(coming.starting, bounds.pod_cost))
+    return Claim(bounds.floor, max(bounds.floor, fair_cap), bounds.weight, tuple(groups), fixed)
 
 
 def _cap_without_capacity(target: Target) -> int | None:
     return target.bounds.min_per_pool if target.published is None else target.published.cap
 
 
-def _sizes(target: Target, cap: int | None, inputs: Inputs) -> PoolSizes | None:
-    """What to publish: the cap split in two, or what is published where that must not grow yet."""
-    if cap is None:
-        return None
+def _sizes(target: Target, start: PoolSizes | None, inputs: Inputs) -> PoolSizes | None:
+    """What to publish: what the plan gives, or what is published where that must not grow yet."""
     published = target.published
-    fair = split_cap(cap, inputs.pool_size_percent)
-    if published is None:
-        return fair
-    unchanged = inputs.usable is None or (fair.cap > published.cap and not inputs.may_raise)
-    return published if unchanged else fair
+    if start is None or (published is not None and inputs.usable is None):
+        return published
+    if inputs.may_raise or target.is_off or (published is not None and start.cap <= published.cap):
+        return start
+    return published
 
 
-def _target_plan(target: Target, claim: Claim, cap: int | None, inputs: Inputs) -> TargetPlan:
-    sizes = _sizes(target, cap, inputs)
-    pods = len(target.pods)
-    allocated = 0 if sizes is None else pods * target.bounds.cost(sizes.cap)
-    fair = None if cap is None else split_cap(cap, inputs.pool_size_percent)
+def _target_plan(
+    inputs: Inputs, target: Target, coming: ComingPods, fair_cap: int | None, cap: int | None
+) -> TargetPlan:
+    is_told = cap is not None and not target.is_former
+    start = split_cap(cap, inputs.pool_size_percent) if is_told and cap is not None else None
+    sizes = None if target.is_former else _sizes(target, start, inputs)
+    allocated = [pod.allocated(None if sizes is None else sizes.cap) for pod in target.pods]
     return TargetPlan(
         key=target.key,
-        pods=pods,
-        expected_pods=claim.pods,
-        fair_cap=cap,
+        pods=len(target.pods),
+        coming=coming,
+        fair_cap=None if target.is_former else fair_cap,
+        start_cap=cap if is_told else None,
+        start=start,
         sizes=sizes,
-        allocated=allocated,
-        arithmetic=_pods_in_words(target, sizes, allocated),
-        waits_to_raise=sizes is not None and fair is not None and sizes.cap < fair.cap,
+        allocated=sum(allocated),
+        certain=sum(pod.charge.certain for pod in target.pods),
+        arithmetic=target_in_words(target, sizes, allocated),
     )
 
 
-def max_pods(usable: int, claims: Sequence[Claim]) -> int:
+def _summary(inputs: Inputs, targets: tuple[TargetPlan, ...], coming: Sequence[ComingPods]) -> Plan:
+    allocated = sum(target.allocated for target in targets)
+    floor_sum = _floor_sum(inputs.targets, coming)
+    return Plan(
+        targets=targets,
+        pods=sum(target.pods for target in targets),
+        expected_pods=sum(
+            target.pods + item.starting + item.reserved for target, item in zip(targets, coming, strict=True)
+        ),
+        allocated=allocated,
+        certain=sum(target.certain for target in targets),
+        next_step=allocated + _about_to_start(inputs, targets),
+        floor_sum=floor_sum,
+        feasible=inputs.usable is None or floor_sum <= inputs.usable,
+        max_pods=None if inputs.usable is None else max_pods(inputs.usable, inputs.targets, coming),
+        arithmetic=sum_in_words([target.allocated for target in targets]),
+    )
+
+
+def _about_to_start(inputs: Inputs, targets: Sequence[TargetPlan]) -> int:
+    """Connections of pods without a node, and of those that may come before the next plan."""
+    total = 0
+    for target, planned in zip(inputs.targets, targets, strict=True):
+        if planned.sizes is not None:
+            pods = planned.coming.starting + sum(not pod.has_node for pod in target.pods)
+            total += pods * target.bounds.cost(planned.sizes.cap)
+    return total
+
+
+def max_pods(usable: int, targets: Sequence[Target], coming: Sequence[ComingPods]) -> int:
     """How many pods fit at their floors.
 
     With several targets, those of the most expensive one are assumed to come on top; where not even
     the expected pods fit, the same mix of pods is made smaller.
     """
-    pods = sum(claim.pods for claim in claims)
-    floors = sum(claim.floor_cost for claim in claims)
-    if not claims:
+    pods = sum(
+        len(target.pods) + item.starting + item.reserved
+        for target, item in zip(targets, coming, strict=True)
+        if not target.is_former
+    )
+    floors = _floor_sum(targets, coming)
+    if not pods:
         return 0
     if floors > usable:
         return max(0, pods * usable // floors)
-    dearest = max(claim.bounds.cost(claim.bounds.floor) for claim in claims)
+    dearest = max(target.bounds.cost(target.bounds.floor) for target in targets if not target.is_former)
     return pods + (usable - floors) // dearest
-
-
-def _pods_in_words(target: Target, sizes: PoolSizes | None, allocated: int) -> str:
-    if sizes is None:
-        return "nothing is published before the capacity is known"
-    bounds = target.bounds
-    each = f"({sizes.pool_size} + {sizes.max_overflow})"
-    if bounds.pools_per_pod > 1:
-        each = f"{bounds.workers} workers x {bounds.pools_per_worker} pools x {each}"
-    if bounds.extra_connections:
-        each = f"({each} + {bounds.extra_connections} extra)"
-    return f"{len(target.pods)} pods x {each} = {allocated}"
-
-
-def _sum_in_words(targets: Sequence[TargetPlan], allocated: int) -> str:
-    parts = " + ".join(str(target.allocated) for target in targets)
-    return f"{parts} = {allocated}" if len(targets) > 1 else str(allocated)

@@ -6,94 +6,114 @@ import heapq
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from poolbudget.planning.inputs import TargetBounds
+from poolbudget.planning.inputs import PodCost
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Pods of a target that cost the same: at least what they hold already, more at a larger cap."""
+
+    pods: int
+    cost: PodCost
+    held: int = 0
+
+    def at(self, cap: int) -> int:
+        """Connections of all pods once their target's cap is this."""
+        return self.pods * max(self.held, self.cost.at(cap))
+
+    def filled_from(self) -> float:
+        """The cap from which on a larger one costs more than what is held."""
+        return (self.held - self.cost.extra) / self.cost.pools
+
+    @property
+    def slope(self) -> int:
+        """Connections that one more per pool costs."""
+        return self.pods * self.cost.pools
 
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """A target's pods as one claim: all of them get the same cap."""
+    """A target's claim: all of its pods are told the same cap, between `floor` and `limit`.
 
-    pods: int
-    bounds: TargetBounds
+    `fixed` is held in any case, by pods that will not read another cap.
+    """
 
-    @property
-    def floor_cost(self) -> int:
-        """Connections of all pods at their floor."""
-        return self.pods * self.bounds.cost(self.bounds.floor)
+    floor: int
+    limit: int
+    weight: int
+    groups: tuple[Group, ...]
+    fixed: int = 0
 
-    @property
-    def step_cost(self) -> int:
-        """Connections that one more per pool costs."""
-        return self.pods * self.bounds.pools_per_pod
-
-    def limit(self, usable: int) -> int:
-        """The largest cap worth considering."""
-        most = usable if self.bounds.max_per_pool is None else self.bounds.max_per_pool
-        return max(self.bounds.floor, most)
+    def at(self, cap: int) -> int:
+        """Connections of the whole claim at a cap."""
+        return self.fixed + sum(group.at(cap) for group in self.groups)
 
 
 def fair_caps(usable: int, claims: Sequence[Claim]) -> list[int]:
-    """The fair cap of each claim: its weight's share, within its floor and maximum.
+    """The fair cap of each claim: its weight's share, within its floor and limit.
 
     The lowest cap (divided by weight) is as high as it can be, then the second lowest, and so on:
     max-min fairness, found by raising a water level (Bertsekas and Gallager, Data Networks, 6.5.2).
-    Where even the floors exceed `usable`, every claim gets its floor and the caller has to say so.
+    What is held already is never taken away: the level rises around it. Where even the floors exceed
+    `usable`, every claim gets its floor and the caller has to say so.
     """
-    free = usable - sum(claim.floor_cost for claim in claims)
-    if free <= 0:
-        return [claim.bounds.floor for claim in claims]
-    level = _water_level(usable, free, claims)
-    caps = [_cap_at(level, usable, claim) for claim in claims]
+    free = usable - sum(claim.at(claim.floor) for claim in claims)
+    if free < 0:
+        return [claim.floor for claim in claims]
+    level = _water_level(free, claims)
+    caps = [_cap_at(level, claim) for claim in claims]
     _deal_remainder(usable, claims, caps)
     return caps
 
 
-def _cap_at(level: float, usable: int, claim: Claim) -> int:
-    wanted = int(level * claim.bounds.weight)
-    return min(max(wanted, claim.bounds.floor), claim.limit(usable))
+def _cap_at(level: float, claim: Claim) -> int:
+    return min(max(int(level * claim.weight), claim.floor), claim.limit)
 
 
-def _water_level(usable: int, free: int, claims: Sequence[Claim]) -> float:
+def _water_level(free: int, claims: Sequence[Claim]) -> float:
     """The level at which the claims, if caps could be fractions, use up what is free.
 
-    A claim begins to fill at floor / weight and is full at maximum / weight; between two such points
-    the use grows in a straight line. Slightly underestimated, so that rounding never overshoots.
+    A group begins to cost more where its claim's floor and what it holds are passed, and is full at
+    the claim's limit; between two such points the use grows in a straight line. Slightly
+    underestimated, so that rounding never overshoots.
     """
     turns: list[tuple[float, int]] = []
     for claim in claims:
-        weight = claim.bounds.weight
-        slope = claim.step_cost * weight
-        turns.append((claim.bounds.floor / weight, slope))
-        turns.append((claim.limit(usable) / weight, -slope))
+        for group in claim.groups:
+            begin = max(float(claim.floor), group.filled_from())
+            if begin < claim.limit:
+                turns.append((begin / claim.weight, group.slope * claim.weight))
+                turns.append((claim.limit / claim.weight, -group.slope * claim.weight))
     turns.sort()
-    level, slope_now, left = 0.0, 0, float(free)
-    for turn, slope_change in turns:
-        if slope_now > 0:
-            needed = (turn - level) * slope_now
+    level, slope, left = 0.0, 0, float(free)
+    for turn, change in turns:
+        if slope > 0:
+            needed = (turn - level) * slope
             if needed >= left:
-                level += left / slope_now
-                break
+                return (level + left / slope) * (1 - 1e-9)
             left -= needed
         level = turn
-        slope_now += slope_change
-    return level * (1 - 1e-9)
+        slope += change
+    # Everybody is full; claims that cost nothing more have no turn of their own.
+    return max((claim.limit / claim.weight for claim in claims), default=0.0)
 
 
 def _deal_remainder(usable: int, claims: Sequence[Claim], caps: list[int]) -> None:
     """Hand out what rounding left: one connection per pool to whoever is lowest and still fits."""
-    left = usable - sum(claim.pods * claim.bounds.cost(cap) for claim, cap in zip(claims, caps, strict=True))
+    left = usable - sum(claim.at(cap) for claim, cap in zip(claims, caps, strict=True))
     queue = [
-        (cap / claim.bounds.weight, claim.step_cost, position)
+        (cap / claim.weight, position)
         for position, (claim, cap) in enumerate(zip(claims, caps, strict=True))
-        if claim.step_cost and cap < claim.limit(usable)
+        if cap < claim.limit
     ]
     heapq.heapify(queue)
     while queue:
-        _, step, position = heapq.heappop(queue)
+        _, position = heapq.heappop(queue)
+        claim, cap = claims[position], caps[position]
+        step = claim.at(cap + 1) - claim.at(cap)
         if step > left:
             continue
         left -= step
-        caps[position] += 1
-        claim = claims[position]
-        if caps[position] < claim.limit(usable):
-            heapq.heappush(queue, (caps[position] / claim.bounds.weight, step, position))
+        caps[position] = cap + 1
+        if cap + 1 < claim.limit:
+            heapq.heappush(queue, ((cap + 1) / claim.weight, position))

@@ -53,9 +53,11 @@ class Reason(StrEnum):
 
     ALLOCATED_FITS = "AllocatedFits"
     ALLOCATED_EXCEEDS = "AllocatedExceeds"
+    MAY_EXCEED = "MayExceed"
 
     PUBLISHED = "Published"
     WAITING_TO_RAISE = "WaitingToRaise"
+    HELD_BY_PODS = "HeldByPods"
     NOT_PUBLISHED = "NotPublished"
 
     ONLY_BUDGET = "OnlyBudget"

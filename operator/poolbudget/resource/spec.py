@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
-from poolbudget.planning.inputs import ReserveFor, TargetKey, UpdateMode
+from poolbudget.planning.inputs import ReserveFor, TargetBounds, TargetKey, UpdateMode
 from poolbudget.resource.quantities import Duration, duration_rule
 
 MAX_TARGETS = 64
@@ -188,6 +188,18 @@ class TargetSpec(Model):
     def key(self) -> TargetKey:
         """The workload."""
         return TargetKey(self.kind, self.name)
+
+    @property
+    def bounds(self) -> TargetBounds:
+        """What the planner is told of the target."""
+        return TargetBounds(
+            workers=self.workers,
+            pools_per_worker=self.pools_per_worker,
+            extra_connections=self.extra_connections,
+            min_per_pool=self.min_per_pool,
+            max_per_pool=self.max_per_pool,
+            weight=self.weight,
+        )
 
     @property
     def config_map_name(self) -> str:

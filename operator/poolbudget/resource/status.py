@@ -65,8 +65,42 @@ class TargetStatus(Model):
     fair_cap: int | None = Field(
         default=None, description="Fair pool_size + max_overflow of each of its pools."
     )
-    config_map_name: str = Field(description="The ConfigMap to read.")
+    config_map_name: str | None = Field(default=None, description="The ConfigMap to read.")
+    rollout_worst: int | None = Field(
+        default=None,
+        description="What all targets may open at the worst moment of this target's next rollout.",
+    )
+    safe_max_surge: int | None = Field(
+        default=None, description="The largest maxSurge with which that stays within usable."
+    )
     sum: str = Field(description="How allocated came about.")
+
+
+class LostPodStatus(Model):
+    """A pod that vanished although no kubelet has confirmed its end."""
+
+    uid: str = Field(description="The pod's uid.")
+    name: str = Field(description="The pod's name.")
+    kind: str = Field(description="Kind of its workload.")
+    target: str = Field(description="Name of its workload.")
+    connections: Annotated[int, Field(ge=0)] = Field(description="Connections that it may still hold.")
+    since: Annotated[str, Field(json_schema_extra={"format": "date-time"})] = Field(
+        description="When it vanished."
+    )
+
+
+class LedgerStatus(Model):
+    """What the operator must not forget, whoever runs it next."""
+
+    claim: Annotated[int, Field(ge=0, json_schema_extra={"format": "int64"})] = Field(
+        default=0, description="Number of the last claim to raise sizes; it only grows."
+    )
+    outstanding: Annotated[list[str], Field(max_length=2 * MAX_TARGETS)] = Field(
+        default=[], description="ConfigMaps that this claim may still raise; empty when nothing is under way."
+    )
+    lost: Annotated[list[LostPodStatus], Field(max_length=100)] = Field(
+        default=[], description="Pods that are charged although they are gone."
+    )
 
 
 class PoolBudgetStatus(Model):
@@ -89,8 +123,11 @@ class PoolBudgetStatus(Model):
     )
     allocated: int | None = Field(default=None, description="Connections that all pods together may open.")
     pods: int | None = Field(default=None, description="Pods of all targets.")
+    ledger: LedgerStatus | None = Field(
+        default=None, description="The operator's own notes. Not for reading, and never to be edited."
+    )
     max_pods: int | None = Field(default=None, description="How many pods fit at their floors.")
-    targets: Annotated[list[TargetStatus], Field(max_length=MAX_TARGETS)] = Field(
+    targets: Annotated[list[TargetStatus], Field(max_length=2 * MAX_TARGETS)] = Field(
         default=[],
         description="Each target's share.",
         json_schema_extra={

@@ -7,14 +7,15 @@ import contextlib
 import logging
 import socket
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import kopf
 import prometheus_client
 
 from poolbudget.cluster import config_map
-from poolbudget.cluster.api import Api
+from poolbudget.cluster.api import MANAGER, Api
+from poolbudget.planning.charges import Assumptions
 from poolbudget.runtime.controller import Controller
 from poolbudget.runtime.handlers import Handlers, register
 from poolbudget.runtime.metrics import Metrics
@@ -30,6 +31,7 @@ class Options:
     address: str = "0.0.0.0"  # noqa: S104 - the kubelet and Prometheus reach the pod by its address
     health_port: int = 8081
     metrics_port: int = 8080
+    assumptions: Assumptions = field(default_factory=Assumptions)
 
 
 class Operator:
@@ -82,7 +84,7 @@ class Operator:
     async def _start(self, **_: Any) -> None:
         api = await Api.connect()
         self._stack.push_async_callback(api.close)
-        controller = Controller(api, list(self._options.namespaces), self._metrics)
+        controller = Controller(api, list(self._options.namespaces), self._metrics, self._options.assumptions)
         self._stack.push_async_callback(controller.close)
         self._handlers = Handlers(controller)
         await self._stack.enter_async_context(self._serve_metrics())
@@ -136,7 +138,5 @@ def _settings() -> kopf.OperatorSettings:
     # Our Events are posted by ourselves, on new sizes only.
     settings.posting.enabled = False
     # Other people's ConfigMaps are none of our business, and many.
-    settings.watching.label_selectors["", "v1", "configmaps"] = (
-        f"{config_map.MANAGED_BY}={config_map.MANAGER}"
-    )
+    settings.watching.label_selectors["", "v1", "configmaps"] = f"{config_map.MANAGED_BY}={MANAGER}"
     return settings

@@ -1,10 +1,10 @@
-"""The one place that reads the wall clock for what is written."""
+"""The one place that reads the wall clock."""
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+import time
 
 
-def now() -> str:
-    """The time as metav1.Time writes it: RFC 3339, whole seconds, UTC."""
-    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+def now() -> float:
+    """Seconds since 1970."""
+    return time.time()

@@ -6,13 +6,14 @@ import asyncio
 import contextlib
 import logging
 import socket
-from dataclasses import replace
 
 from poolbudget.cluster import events, paths
 from poolbudget.cluster.api import Api, ApiError, Object
-from poolbudget.cluster.apply import Written, apply
-from poolbudget.cluster.gather import InvalidSpecError, Observed, gather, parse_spec
-from poolbudget.cluster.pods import PodCache, PodRecord
+from poolbudget.cluster.apply import Written
+from poolbudget.cluster.gather import Context, gather
+from poolbudget.cluster.observed import InvalidSpecError, Observed, parse_spec
+from poolbudget.cluster.pod_records import PodRecord
+from poolbudget.cluster.pods import PodCache
 from poolbudget.cluster.status import (
     Facts,
     invalid_status,
@@ -21,11 +22,15 @@ from poolbudget.cluster.status import (
     without_times,
     write_status,
 )
-from poolbudget.planning.plan import Plan, plan
+from poolbudget.cluster.surroundings import ClusterSurroundings
+from poolbudget.pace import RAISE_PACE, Pace
+from poolbudget.planning.charges import Assumptions
+from poolbudget.planning.plan import Plan
+from poolbudget.reconcile import Conflict, reconcile
+from poolbudget.resource.times import timestamp
 from poolbudget.runtime import clock
 from poolbudget.runtime.index import BudgetEntry, BudgetIndex, BudgetKey
 from poolbudget.runtime.metrics import Metrics
-from poolbudget.runtime.pace import Pace
 from poolbudget.runtime.prober import Prober
 from poolbudget.runtime.queue import WorkQueue
 
@@ -37,24 +42,26 @@ RESYNC = 60.0
 _LIST_RETRY = 2.0
 """Seconds after a failed list of PoolBudgets at the start."""
 
-_RAISE_PACE = (5.0, 30.0)
-"""Seconds for which a larger share must be wanted unchanged, and after which it is granted anyhow."""
-
 _COUNT_PACE = (2.0, 15.0)
 """The same for a status that differs in mere counts: a burst of pods is one write and not hundreds."""
+
+
+class BudgetGone(Exception):
+    """The PoolBudget is deleted, or about to be."""
 
 
 class Controller:
     """Keeps every PoolBudget's ConfigMaps and status as they should be."""
 
-    def __init__(self, api: Api, namespaces: list[str], metrics: Metrics) -> None:
+    def __init__(self, api: Api, namespaces: list[str], metrics: Metrics, assumptions: Assumptions) -> None:
         self._api = api
+        self._assumptions = assumptions
         self._metrics = metrics
         self.index = BudgetIndex()
         self.queue: WorkQueue[BudgetKey] = WorkQueue(self.reconcile)
         self.prober = Prober(api, lambda key: self.queue.mark(key, urgent=True))
-        self.pods = PodCache(api, namespaces, self._pod_changed)
-        self._raises: Pace[BudgetKey] = Pace(*_RAISE_PACE)
+        self.pods = PodCache(api, namespaces, self._pod_changed, assumptions.quarantine, clock.now)
+        self._raises: Pace[BudgetKey] = Pace(*RAISE_PACE)
         self._counts: Pace[BudgetKey] = Pace(*_COUNT_PACE)
         self._own_writes: dict[tuple[str, str], str] = {}
         self._namespaces = namespaces
@@ -77,56 +84,90 @@ class Controller:
         """One turn: gather -> plan -> apply -> status. Raises ApiError."""
         await self._indexed.wait()
         await self.pods.wait_until_listed()
-        manifest = await self._api.find(paths.budget(*key))
-        if manifest is None or manifest["metadata"].get("deletionTimestamp"):
-            self.forget(key)
-            return
         with self._metrics.reconcile_seconds.time():
             try:
-                outcome = await self._reconcile(key, manifest)
+                outcome = await self._reconcile(key)
             except InvalidSpecError as error:
                 outcome = "invalid"
-                await self._tell(key, manifest, invalid_status(manifest, str(error), clock.now()))
-            except ApiError as error:
-                if not error.is_conflict:
-                    raise
-                outcome = "conflict"
-            if outcome == "conflict":
+                await self._tell_invalid(key, error)
+            except Conflict as error:
                 # Somebody wrote meanwhile: what was planned no longer counts.
+                logger.debug("%s: planned anew: %s", key, error)
+                outcome = "conflict"
                 self.queue.mark(key, urgent=True)
         self._metrics.reconciles.labels(outcome).inc()
 
-    async def _reconcile(self, key: BudgetKey, manifest: Object) -> str:
+    async def _reconcile(self, key: BudgetKey) -> str:
+        surroundings = ClusterSurroundings(
+            self._api,
+            look=lambda complete: self._look(key, complete),
+            report=lambda seen, decided: self._report(key, seen, decided, surroundings),
+            clock=clock.now,
+        )
+        try:
+            await reconcile(surroundings, lambda seen, decided, _: self._is_due(key, decided))
+        except BudgetGone:
+            self.forget(key)
+            return "gone"
+        finally:
+            self._remember(key, surroundings.written)
+            await self._announce(key, surroundings.written)
+        for error in surroundings.failed.values():
+            raise error
+        return "changed" if surroundings.written else "unchanged"
+
+    async def _look(self, key: BudgetKey, complete: bool) -> Observed:
+        """Read the PoolBudget, with the ledger in it, and only then everything else."""
+        now = clock.now()
+        manifest = await self._api.find(paths.budget(*key))
+        if manifest is None or manifest["metadata"].get("deletionTimestamp"):
+            raise BudgetGone
         spec = parse_spec(manifest)
         self.index.put(key, BudgetEntry.of(manifest["metadata"], spec))
         self.prober.follow(key, spec.capacity.probe)
-        neighbours = self.index.neighbours(key)
-        reading = self.prober.reading(key)
-        observed = await gather(self._api, self.pods, manifest, spec, reading, neighbours, clock.now())
-        decided = self._plan(key, observed)
-        applied = await apply(self._api, observed, decided)
-        self._remember(key, applied.written)
-        await self._announce(observed, applied.written)
-        if applied.conflict:
-            return "conflict"
-        await self._tell(key, manifest, new_status(Facts(observed, decided, applied.failed), clock.now()))
-        for error in applied.failed.values():
-            raise error
-        return "changed" if applied.written else "unchanged"
+        context = Context(
+            read_pods=lambda: self._read_pods(key.namespace, complete),
+            is_complete=complete,
+            reading=self.prober.reading(key),
+            neighbours=self.index.neighbours(key),
+            assumptions=self._assumptions,
+            now=now,
+        )
+        return await gather(self._api, manifest, spec, context)
 
-    def _plan(self, key: BudgetKey, observed: Observed) -> Plan:
-        """The plan for now; larger shares only once they have been stable."""
-        cautious = plan(replace(observed.inputs, may_raise=False))
-        if not cautious.waits_to_raise:
-            self._raises.forget(key)
-            return cautious
-        wanted = tuple((target.key, target.fair_cap) for target in cautious.targets)
+    async def _read_pods(self, namespace: str, complete: bool) -> list[PodRecord]:
+        if complete:
+            return await self.pods.read_now(namespace)
+        return list(self.pods.in_namespace(namespace))
+
+    def _is_due(self, key: BudgetKey, decided: Plan) -> bool:
+        """Whether to raise now: new targets at once, larger shares once they have been stable."""
+        grows = [target for target in decided.targets if target.waits_to_raise]
+        if not grows or any(target.sizes is None for target in grows):
+            return True
+        wanted = tuple((target.key, target.start) for target in decided.targets)
         wait = self._raises.seconds_until_due(key, wanted, asyncio.get_running_loop().time())
         if wait > 0:
             self.queue.mark_after(key, wait)
-            return cautious
-        self._raises.forget(key)
-        return plan(replace(observed.inputs, may_raise=True))
+        return wait <= 0
+
+    async def _report(
+        self, key: BudgetKey, seen: Observed, decided: Plan, surroundings: ClusterSurroundings
+    ) -> None:
+        if not decided.waits_to_raise:
+            self._raises.forget(key)
+        if seen.changes_at is not None:
+            self.queue.mark_after(key, seen.changes_at - clock.now())
+        status = new_status(Facts(seen, decided, surroundings.failed), timestamp(seen.now))
+        try:
+            await self._tell(key, seen.manifest, status)
+        except ApiError as error:
+            raise Conflict(error.message) if error.is_conflict else error from error
+
+    async def _tell_invalid(self, key: BudgetKey, error: InvalidSpecError) -> None:
+        manifest = await self._api.find(paths.budget(*key))
+        if manifest is not None:
+            await self._tell(key, manifest, invalid_status(manifest, str(error), timestamp(clock.now())))
 
     async def _tell(self, key: BudgetKey, manifest: Object, status: Object) -> None:
         """Write the status if it changed; mere counts not too often."""
@@ -155,18 +196,21 @@ class Controller:
         """Whether a ConfigMap's version is the one that we wrote last: then there is nothing to do."""
         return self._own_writes.get((namespace, name)) == version
 
-    async def _announce(self, observed: Observed, written: list[Written]) -> None:
+    async def _announce(self, key: BudgetKey, written: list[Written]) -> None:
         """An Event for each new size; one that cannot be posted is no reason to try all again."""
         for change in (item.change for item in written):
             if change.before == change.wanted.sizes:
                 continue
-            logger.info("%s: %s", observed.reference, change)
+            logger.info("%s: %s", key, change)
+            entry = self.index.get(key)
+            if entry is None:
+                continue
             try:
                 await events.post(
-                    self._api, observed.reference, "SizesPublished", str(change), instance=self._instance
+                    self._api, entry.reference(key), "SizesPublished", str(change), instance=self._instance
                 )
             except ApiError as error:
-                logger.warning("%s: no Event posted: %s", observed.reference, error)
+                logger.warning("%s: no Event posted: %s", key, error)
 
     def forget(self, key: BudgetKey) -> None:
         """A PoolBudget is gone; its ConfigMaps stay or go by their owner reference."""

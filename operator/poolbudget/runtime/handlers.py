@@ -12,7 +12,7 @@ from typing import Any
 import kopf
 
 from poolbudget.cluster import config_map
-from poolbudget.cluster.gather import InvalidSpecError, parse_spec
+from poolbudget.cluster.observed import InvalidSpecError, parse_spec
 from poolbudget.cluster.workloads import scale_target
 from poolbudget.planning.inputs import TargetKey
 from poolbudget.resource import GROUP, PLURAL, VERSION

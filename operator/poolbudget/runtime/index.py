@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from poolbudget.cluster.api import Object
-from poolbudget.cluster.gather import Neighbour
+from poolbudget.cluster.config_map import BudgetReference
+from poolbudget.cluster.observed import Neighbour
 from poolbudget.planning.inputs import TargetKey
 from poolbudget.resource.spec import PoolBudgetSpec
 
@@ -36,6 +37,10 @@ class BudgetEntry:
         targets = frozenset(item.key for item in spec.targets)
         version = (metadata["uid"], metadata["generation"])
         return cls(version, (spec.endpoint.host.lower().rstrip("."), spec.endpoint.port), targets)
+
+    def reference(self, key: BudgetKey) -> BudgetReference:
+        """The PoolBudget, for an Event about it."""
+        return BudgetReference(key.namespace, key.name, self.version[0])
 
 
 class BudgetIndex:

@@ -6,6 +6,9 @@ from collections.abc import Hashable
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
+RAISE_PACE = (5.0, 30.0)
+"""Seconds for which a larger share must be wanted unchanged, and after which it is granted anyhow."""
+
 Key = TypeVar("Key", bound=Hashable)
 
 

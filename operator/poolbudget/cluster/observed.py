@@ -1,0 +1,92 @@
+"""What one reconcile has seen of a PoolBudget and its surroundings."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from pydantic import ValidationError
+
+from poolbudget.capacity.limits import Usable
+from poolbudget.capacity.reading import KnownCapacity, Reading
+from poolbudget.cluster.api import Object
+from poolbudget.cluster.config_map import BudgetReference
+from poolbudget.planning.history import History
+from poolbudget.planning.inputs import Inputs, TargetKey
+from poolbudget.planning.ledger import Ledger, LostPod
+from poolbudget.resource.spec import PoolBudgetSpec, TargetSpec
+
+
+@dataclass(frozen=True, slots=True)
+class Neighbour:
+    """Another PoolBudget on the same endpoint, and the targets that both bind."""
+
+    name: str
+    shared_targets: tuple[TargetKey, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Observed:
+    """One PoolBudget and its surroundings at one moment.
+
+    `live` holds this budget's ConfigMaps by name, `foreign` those that stand where one of ours
+    should, with the PoolBudget that writes them (None: not a PoolBudget's). `histories` says what each
+    of the live ones has told so far, and `needed_after` from when on that matters to any pod (seconds
+    since 1970; None where pods may have been missed). `now` is when the looking began, and `changes_at`
+    when a charge falls next without any event.
+    """
+
+    reference: BudgetReference
+    manifest: Object
+    spec: PoolBudgetSpec
+    reading: Reading
+    capacity: KnownCapacity | None
+    usable: Usable | None
+    ledger: Ledger
+    inputs: Inputs
+    missing: tuple[TargetKey, ...]
+    live: Mapping[str, Object]
+    foreign: Mapping[str, str | None]
+    histories: Mapping[str, History]
+    neighbours: tuple[Neighbour, ...]
+    lost: tuple[LostPod, ...]
+    now: float
+    changes_at: float | None = None
+    needed_after: float | None = None
+
+    @property
+    def generation(self) -> int:
+        """Generation of the spec that was read."""
+        generation: int = self.manifest["metadata"]["generation"]
+        return generation
+
+    @property
+    def version(self) -> str:
+        """The resourceVersion of the PoolBudget, and so of the ledger in its status."""
+        version: str = self.manifest["metadata"]["resourceVersion"]
+        return version
+
+    def target_spec(self, key: TargetKey) -> TargetSpec | None:
+        """The spec's words about a target; None for a former one."""
+        return next((item for item in self.spec.targets if item.key == key), None)
+
+
+class InvalidSpecError(Exception):
+    """The API server holds a spec that this operator does not understand."""
+
+
+def reference(manifest: Object) -> BudgetReference:
+    """Which PoolBudget a manifest is."""
+    metadata = manifest["metadata"]
+    return BudgetReference(metadata["namespace"], metadata["name"], metadata["uid"])
+
+
+def parse_spec(manifest: Object) -> PoolBudgetSpec:
+    """The spec as models. Raises InvalidSpecError with the first complaints."""
+    try:
+        return PoolBudgetSpec.model_validate(manifest.get("spec"))
+    except ValidationError as error:
+        complaints = [
+            f"spec.{'.'.join(str(part) for part in item['loc'])}: {item['msg']}" for item in error.errors()
+        ]
+        raise InvalidSpecError("; ".join(complaints[:3])) from None

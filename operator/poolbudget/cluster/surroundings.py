@@ -1,0 +1,121 @@
+"""The steps of a reconcile, carried out on the API server."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+
+from poolbudget.cluster import paths
+from poolbudget.cluster.api import Api, ApiError, Object
+from poolbudget.cluster.apply import Change, Written, changes, touch, write_all
+from poolbudget.cluster.ledger import ledger_status
+from poolbudget.cluster.observed import Observed
+from poolbudget.cluster.status import write_status
+from poolbudget.planning.ledger import Ledger, next_revision
+from poolbudget.planning.plan import Plan
+from poolbudget.reconcile import Conflict
+
+MOST_AGE = 1.0
+"""Seconds after which a look is too old to raise anything by it: a process may have been stopped."""
+
+
+class ClusterSurroundings:
+    """One reconcile of one PoolBudget. `written` and `failed` tell afterwards what became of its writes."""
+
+    def __init__(
+        self,
+        api: Api,
+        look: Callable[[bool], Awaitable[Observed]],
+        report: Callable[[Observed, Plan], Awaitable[None]],
+        clock: Callable[[], float],
+    ) -> None:
+        """`look` gathers, with True so that no pod can be missing; `clock` gives seconds since 1970."""
+        self._api = api
+        self._look = look
+        self._report = report
+        self._clock = clock
+        self._looked_at = 0.0
+        self.written: list[Written] = []
+        self.failed: dict[str, ApiError] = {}
+
+    async def look(self) -> Observed:
+        """Read the ledger, then everything else; pods come from the cache."""
+        return await self._look(False)
+
+    async def look_again(self) -> Observed:
+        """Read everything anew, pods too."""
+        self._looked_at = time.monotonic()
+        return await self._look(True)
+
+    async def lower(self, seen: Observed, decided: Plan) -> None:
+        """Write what the plan changes without raising it. Raises Conflict."""
+        await self._write(seen, [item for item in changes(seen, decided) if not item.raises])
+
+    def raised(self, seen: Observed, decided: Plan) -> frozenset[str]:
+        """The ConfigMaps that the plan raises; none while another one cannot be lowered."""
+        if self.failed:
+            return frozenset()
+        return frozenset(item.wanted.name for item in changes(seen, decided) if item.raises)
+
+    async def claim(self, seen: Observed, names: frozenset[str]) -> Observed:
+        """Write a claim into the ledger. Raises Conflict, or ApiError."""
+        number = next_revision(seen.ledger, seen.histories.values(), self._clock())
+        ledger = Ledger(number, tuple(sorted(names)), seen.ledger.lost)
+        status = {**(seen.manifest.get("status") or {}), "ledger": ledger_status(ledger)}
+        manifest = await self._status(seen.manifest, status)
+        return replace(seen, manifest=manifest, ledger=ledger)
+
+    async def touch(self, claimed: Observed, names: frozenset[str]) -> None:
+        """Write ConfigMaps anew, raising nothing. Raises Conflict, or ApiError."""
+        for name in sorted(names):
+            try:
+                await touch(self._api, claimed, name, claimed.ledger.claim, self._clock())
+            except ApiError as error:
+                if error.is_not_found:
+                    raise Conflict(f"ConfigMap {name} was deleted meanwhile") from error
+                raise _conflict(error) from error
+
+    async def check(self, claimed: Observed) -> None:
+        """Raise Conflict if the PoolBudget was written since the claim."""
+        budget = claimed.reference
+        now = await self._api.find(paths.budget(budget.namespace, budget.name))
+        if now is None or now["metadata"]["resourceVersion"] != claimed.version:
+            raise Conflict("the PoolBudget was written meanwhile")
+
+    async def raise_(self, seen: Observed, decided: Plan) -> None:
+        """Write what the plan raises, unless a smaller size could not be written.
+
+        Raises Conflict, or ApiError where a write may yet arrive.
+        """
+        if self.failed:
+            return
+        if time.monotonic() - self._looked_at > MOST_AGE:
+            raise Conflict("what was seen is too old to raise anything")
+        await self._write(seen, [item for item in changes(seen, decided) if item.raises])
+        for error in self.failed.values():
+            if error.is_uncertain:
+                # It may yet arrive: the claim has to stay.
+                raise error
+
+    async def report(self, seen: Observed, decided: Plan) -> None:
+        """Write the status."""
+        await self._report(seen, decided)
+
+    async def _write(self, seen: Observed, todo: list[Change]) -> None:
+        written, failed = await write_all(self._api, seen, todo, self._clock())
+        self.written += written
+        for name, error in failed.items():
+            if error.is_conflict:
+                raise _conflict(error) from error
+            self.failed[name] = error
+
+    async def _status(self, manifest: Object, status: Object) -> Object:
+        try:
+            return await write_status(self._api, manifest, status)
+        except ApiError as error:
+            raise _conflict(error) from error
+
+
+def _conflict(error: ApiError) -> Exception:
+    return Conflict(error.message) if error.is_conflict else error

@@ -1,0 +1,155 @@
+"""From what was read to the planner's targets: whose pods they are, and what each may have read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+
+from poolbudget.cluster import config_map
+from poolbudget.cluster.api import Object
+from poolbudget.cluster.pod_records import PodRecord
+from poolbudget.cluster.workloads import autoscaler_of, belongs_to, workload
+from poolbudget.planning import charges
+from poolbudget.planning.charges import Assumptions, PodFacts, charged_pod
+from poolbudget.planning.history import History, nothing_yet
+from poolbudget.planning.inputs import (
+    Charge,
+    Pod,
+    PodStage,
+    PoolSizes,
+    Target,
+    TargetBounds,
+    TargetKey,
+    UpdateMode,
+)
+from poolbudget.planning.ledger import Ledger, LostPod
+from poolbudget.resource.spec import PoolBudgetSpec, TargetSpec
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """Everything that was read about a PoolBudget. `manifests` has None for a workload that is not there."""
+
+    manifest: Object
+    spec: PoolBudgetSpec
+    manifests: Mapping[TargetKey, Object | None]
+    autoscalers: list[Object]
+    pods: list[PodRecord]
+    live: Mapping[str, Object]
+    histories: Mapping[str, History]
+    ledger: Ledger
+    usable: int | None
+    assumptions: Assumptions
+    now: float
+
+    def names_of(self, key: TargetKey) -> list[str]:
+        """The target's ConfigMaps, under its present and former names."""
+        present = [item.config_map_name for item in self.spec.targets if item.key == key]
+        written_for = [name for name, item in self.live.items() if config_map.target_of(item) == key]
+        return list(dict.fromkeys([*present, *written_for]))
+
+
+def targets(found: Found) -> Iterator[Target]:
+    """The targets that the spec names."""
+    for spec in found.spec.targets:
+        manifest = found.manifests[spec.key]
+        yield Target(
+            key=spec.key,
+            bounds=spec.bounds,
+            workload=None
+            if manifest is None
+            else workload(manifest, autoscaler_of(spec.key, found.autoscalers)),
+            pods=tuple(_pods(found, spec.key, manifest, spec.bounds)),
+            published=_published(found, spec),
+            is_off=spec.update_mode is UpdateMode.OFF,
+        )
+
+
+def former_targets(found: Found) -> Iterator[Target]:
+    """Workloads that the spec no longer names, as long as they have pods: those keep what they hold."""
+    named = {item.key for item in found.spec.targets}
+    written_for = {config_map.target_of(item) for item in found.live.values()}
+    lost = {item.target for item in found.ledger.lost}
+    for key in sorted(key for key in (written_for | lost) - named if key is not None):
+        bounds = TargetBounds()
+        pods = tuple(_pods(found, key, None, bounds))
+        if pods:
+            yield Target(key=key, bounds=bounds, workload=None, pods=pods, is_former=True)
+
+
+def lost_pods(found: Found, planned: Iterable[Target]) -> Iterator[LostPod]:
+    """The pods that vanished without a confirmed end, to be remembered."""
+    since = {item.uid: item.since for item in found.ledger.lost}
+    since.update((record.uid, record.lost) for record in found.pods if record.lost is not None)
+    for target in planned:
+        for pod in target.pods:
+            if pod.stage is PodStage.LOST:
+                yield LostPod(pod.uid, pod.name, target.key, pod.charge.connections, since[pod.uid])
+
+
+def needed_after(found: Found) -> float:
+    """From when on the past of the ConfigMaps matters to any pod (seconds since 1970)."""
+    return charges.needed_after(_readers(found), found.assumptions, found.now)
+
+
+def next_change(found: Found) -> float | None:
+    """When a charge falls next without any event (seconds since 1970)."""
+    return charges.next_change(_readers(found), found.histories.values(), found.assumptions, found.now)
+
+
+def _readers(found: Found) -> Iterator[PodFacts]:
+    """Pods that read one of the PoolBudget's ConfigMaps, once for each."""
+    for record in found.pods:
+        for consumed in record.consumes:
+            if consumed.config_map in found.live and record.may_hold:
+                facts = record.facts(consumed.config_map)
+                if facts is not None:
+                    yield facts
+
+
+def existed_before(manifest: Object, name: str) -> bool:
+    """Whether the PoolBudget's status tells that a ConfigMap was written before, wherever it is now."""
+    targets = (manifest.get("status") or {}).get("targets") or []
+    return any(item.get("configMapName") == name and item.get("poolSize") for item in targets)
+
+
+def _published(found: Found, spec: TargetSpec) -> PoolSizes | None:
+    """What the target's pods are told now. What is not written can neither be lowered nor be raised."""
+    live = found.live.get(spec.config_map_name)
+    if live is None or spec.update_mode is UpdateMode.OFF:
+        return None
+    return config_map.published_sizes(live)
+
+
+def _pods(found: Found, key: TargetKey, manifest: Object | None, bounds: TargetBounds) -> Iterator[Pod]:
+    names = found.names_of(key)
+    seen = set()
+    for record in found.pods:
+        if belongs_to(record, key, manifest):
+            seen.add(record.uid)
+            pod = _charged(found, record, names, bounds)
+            if pod is not None:
+                yield pod
+    for item in found.ledger.lost:
+        still_lost = found.now < item.since + found.assumptions.quarantine
+        if item.target == key and item.uid not in seen and still_lost:
+            charge = Charge(item.connections, basis=f"lost with {item.connections}")
+            yield Pod(item.uid, item.name, PodStage.LOST, charge)
+
+
+def _charged(found: Found, record: PodRecord, names: list[str], bounds: TargetBounds) -> Pod | None:
+    """The pod with its charge, which is the largest by any of the ConfigMaps that it reads."""
+    read = [item.config_map for item in record.consumes if item.config_map in names]
+    worst = bounds.cost(bounds.max_per_pool) if bounds.max_per_pool is not None else found.usable or 0
+    best: Pod | None = None
+    for name in read or names[:1]:
+        facts = record.facts(name)
+        if facts is None or charges.is_released(facts, found.assumptions, found.now):
+            return None
+        history = found.histories.get(name) or (
+            History() if existed_before(found.manifest, name) else nothing_yet()
+        )
+        pod = charged_pod(facts, history, bounds, found.assumptions, found.now, worst)
+        if best is None or pod.charge.connections > best.charge.connections:
+            best = pod
+    return best

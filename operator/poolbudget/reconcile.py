@@ -1,0 +1,104 @@
+"""The steps of a reconcile, in the order that keeps the bound. Nothing here reads or writes by itself.
+
+The operator walks them on the API server, the simulator and the tests on models of one. The order
+matters at every line; docs/safety.md has the traces that break another one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Protocol, TypeVar
+
+from poolbudget.planning.inputs import Inputs
+from poolbudget.planning.ledger import Ledger
+from poolbudget.planning.plan import Plan, plan
+
+
+class Conflict(Exception):
+    """Somebody else wrote, or too much time has passed: nothing that was planned counts any more."""
+
+
+class Seen(Protocol):
+    """What one look gave."""
+
+    @property
+    def inputs(self) -> Inputs:
+        """What the planner is told."""
+
+    @property
+    def ledger(self) -> Ledger:
+        """The ledger as it was before everything else was read."""
+
+
+View = TypeVar("View", bound=Seen)
+
+
+class Surroundings(Protocol[View]):
+    """What a reconcile does to the world. Each step may raise; the next reconcile starts afresh.
+
+    A write is refused with Conflict if its object has changed since it was seen.
+    """
+
+    async def look(self) -> View:
+        """Read the ledger, then everything else; pods may come from a cache."""
+
+    async def lower(self, seen: View, decided: Plan) -> None:
+        """Write every ConfigMap that the plan changes without raising it, and wait for the replies."""
+
+    def raised(self, seen: View, decided: Plan) -> frozenset[str]:
+        """The ConfigMaps that the plan raises above what they say, by name."""
+
+    async def claim(self, seen: View, names: frozenset[str]) -> View:
+        """Write a claim on ConfigMaps into the ledger, if that is still the one that was seen."""
+
+    async def touch(self, claimed: View, names: frozenset[str]) -> None:
+        """Write ConfigMaps anew, raising nothing, so that a write that is under way is refused."""
+
+    async def look_again(self) -> View:
+        """Read everything anew, pods too."""
+
+    async def check(self, claimed: View) -> None:
+        """Raise Conflict if the ledger was written since the claim."""
+
+    async def raise_(self, seen: View, decided: Plan) -> None:
+        """Write the ConfigMaps that the plan raises. Raises Conflict if the look is too old by now."""
+
+    async def report(self, seen: View, decided: Plan) -> None:
+        """Write the status, with a ledger that claims nothing any more."""
+
+
+async def reconcile(
+    surroundings: Surroundings[View],
+    due: Callable[[View, Plan, frozenset[str]], bool],
+) -> None:
+    """One turn: look -> plan -> lower -> and, where something may grow, claim -> look again -> raise.
+
+    Lowering needs no permission and is done at once. `due` says whether raising some ConfigMaps has
+    waited for long enough. What an earlier claim has left behind is settled in any case.
+    """
+    seen = await surroundings.look()
+    decided = plan(replace(seen.inputs, may_raise=False))
+    await surroundings.lower(seen, decided)
+    wanted = surroundings.raised(seen, plan(replace(seen.inputs, may_raise=True)))
+    if wanted and not due(seen, decided, wanted):
+        wanted = frozenset()
+    if wanted or seen.ledger.outstanding:
+        seen, decided = await _raise(surroundings, seen, wanted)
+    await surroundings.report(seen, decided)
+
+
+async def _raise(surroundings: Surroundings[View], first: View, wanted: frozenset[str]) -> tuple[View, Plan]:
+    """Raise ConfigMaps under a claim; returns what was seen under it, and the plan that was carried out."""
+    left_behind = frozenset(first.ledger.outstanding)
+    names = wanted | left_behind
+    claimed = await surroundings.claim(first, names)
+    await surroundings.touch(claimed, left_behind)
+    seen = await surroundings.look_again()
+    await surroundings.check(claimed)
+    decided = plan(replace(seen.inputs, may_raise=bool(wanted)))
+    if not surroundings.raised(seen, decided) <= names:
+        raise Conflict("more could be raised by now than was claimed")
+    await surroundings.lower(seen, decided)
+    await surroundings.raise_(seen, decided)
+    return seen, decided

@@ -1,0 +1,144 @@
+"""After the faults: the operator settles, stays quiet, and has forgotten how it came here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from poolbudget.planning.charges import Assumptions
+from poolbudget.planning.inputs import Inputs
+from poolbudget.planning.plan import Plan, plan
+from poolbudget.simulation.engine import Simulation
+from poolbudget.simulation.happenings import Happenings
+from poolbudget.simulation.operator import SimulatedOperator
+from poolbudget.simulation.oracles import jain
+from poolbudget.simulation.view import Found, Spec, view
+from poolbudget.simulation.world import World
+
+SETTLING = 150.0
+"""Seconds of simulated time in which everything has to be as it should after the last fault."""
+
+QUIET = 36_000.0
+"""Seconds in which nothing may be written."""
+
+_QUIET_RESYNC = 600.0
+_WRITES_PER_CHANGE = 6
+_WRITES_AT_LEAST = 40
+
+
+class Aftermath:
+    """The oracles that need a quiet world; each yields its complaints."""
+
+    def __init__(
+        self,
+        simulation: Simulation,
+        world: World,
+        happenings: Happenings,
+        operators: list[SimulatedOperator],
+        assumptions: Assumptions,
+    ) -> None:
+        self._simulation = simulation
+        self._world = world
+        self._happenings = happenings
+        self._operators = operators
+        self._assumptions = assumptions
+        self.converged_after: float | None = None
+        self.share_in_use: float | None = None
+        self.fairness: float | None = None
+
+    def complaints(self) -> Iterator[str]:
+        """Let the faults end, and say whatever is not as it should be then."""
+        self._happenings.stop()
+        yield from self._count_writes()
+        yield from self._settle("after the faults")
+        yield from self._stay_quiet()
+        self._happenings.crash_all()
+        yield from self._settle("after all containers have started anew")
+        yield from self._compare_with_a_fresh_start()
+
+    def _count_writes(self) -> Iterator[str]:
+        """A handful of writes for each thing that happened, to any one object."""
+        world = self._world
+        pods = sum(target.created_pods for target in world.targets.values())
+        changes = self._happenings.changes + self._happenings.restarts + 2 * pods
+        most = _WRITES_AT_LEAST + _WRITES_PER_CHANGE * changes
+        for name, published in world.published.items():
+            if len(published) > most:
+                yield f"ConfigMap {name} was written {len(published)} times for {changes} changes"
+        if world.status_writes > most:
+            yield f"the status was written {world.status_writes} times for {changes} changes"
+
+    def _settle(self, when: str) -> Iterator[str]:
+        began, settled_since = self._simulation.now, None
+        patience = SETTLING + (self._assumptions.quarantine if self._has_lost() else 0.0)
+        while self._simulation.now < began + patience:
+            self._simulation.run(self._simulation.now + 1.0)
+            if not self._is_settled():
+                settled_since = None
+            elif settled_since is None:
+                settled_since = self._simulation.now
+        if settled_since is None:
+            now = {name: str(item.sizes) for name, item in self._world.config_maps.items()}
+            yield f"{when}: not settled after {patience:.0f} s: {now}, {self._world.ledger}"
+        elif self.converged_after is None:
+            self.converged_after = settled_since - began
+
+    def _has_lost(self) -> bool:
+        return bool(self._world.ledger.lost) or any(operator.has_lost for operator in self._operators)
+
+    def _is_settled(self) -> bool:
+        """Whether nothing is under way and what is published is what the planner gives for the truth."""
+        ledger, decided = self._world.ledger, plan(self._truth())
+        bound = {item.model.name for item in self._world.targets.values() if item.is_bound}
+        published = {name: item.sizes for name, item in self._world.config_maps.items() if name in bound}
+        wanted = {item.key.name: item.sizes for item in decided.targets if item.sizes is not None}
+        return wanted == published and not ledger.outstanding and not ledger.lost
+
+    def _truth(self) -> Inputs:
+        """The planner's inputs from what the API server holds now."""
+        world = self._world
+        facts = {pod.uid: pod.facts(world.clock) for pod in world.pods.values() if pod.exists}
+        found = Found(
+            Spec(world.ledger, world.ledger_version, world.usable, tuple(world.targets.values())),
+            world.config_maps,
+            {item.model.name: item.workload for item in world.targets.values()},
+            {uid: item for uid, item in facts.items() if item is not None},
+            self._assumptions,
+            world.clock() + 1.0,
+        )
+        return view(found, world.scenario.reserve_for, self._simulation.now, is_complete=True).inputs
+
+    def _stay_quiet(self) -> Iterator[str]:
+        before = (self._world.config_map_writes, self._world.status_writes)
+        for operator in self._operators:
+            operator.resync = _QUIET_RESYNC
+        self._simulation.run(self._simulation.now + QUIET)
+        after = (self._world.config_map_writes, self._world.status_writes)
+        if after != before:
+            yield f"{after[0] - before[0]} ConfigMap and {after[1] - before[1]} status writes in a quiet time"
+
+    def _compare_with_a_fresh_start(self) -> Iterator[str]:
+        """Any path to this state has to end where applying it afresh would."""
+        inputs = self._truth()
+        decided = plan(inputs)
+        if self._world.open > self._world.usable:
+            yield f"in quiet {self._world.open} of {self._world.usable} may be open"
+        for item in decided.targets:
+            if item.fair_cap is not None and item.start_cap != item.fair_cap:
+                yield f"{item.key.name}: {item.start_cap} per pool, afresh it would be {item.fair_cap}"
+        self.share_in_use = _share_in_use(inputs, decided)
+        holding = [pod for pod in self._world.pods.values() if pod.holds and pod.last_cap is not None]
+        shares = [(pod.last_cap or 0) / self._world.targets[pod.target].bounds.weight for pod in holding]
+        self.fairness = jain(shares)
+
+
+def _share_in_use(inputs: Inputs, decided: Plan) -> float:
+    """What is allocated and reserved, as a part of the largest sum that one cap per target allows."""
+    told = best = reserve = 0
+    for target, item in zip(inputs.targets, decided.targets, strict=True):
+        if item.sizes is None or item.fair_cap is None:
+            continue
+        cost = target.bounds.cost
+        reserve += item.coming.reserved * cost(target.bounds.floor)
+        told += item.allocated + item.coming.starting * cost(item.sizes.cap)
+        best += (item.pods + item.coming.starting) * cost(item.fair_cap)
+    return (told + reserve) / max(1, best + reserve)

@@ -1,0 +1,217 @@
+"""The operator's process in a simulation: its cache, its queue, its pace; it crashes and starts again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from poolbudget.pace import RAISE_PACE, Pace
+from poolbudget.planning.charges import Assumptions, PodFacts
+from poolbudget.planning.inputs import PodStage
+from poolbudget.planning.plan import Fit, Plan
+from poolbudget.reconcile import Conflict, Surroundings, reconcile
+from poolbudget.simulation.engine import Network, NoAnswer, Simulation, Task
+from poolbudget.simulation.scenario import Faults
+from poolbudget.simulation.surroundings import SimulatedSurroundings
+from poolbudget.simulation.view import View
+from poolbudget.simulation.world import EPOCH, SimulatedPod, World
+
+RESYNC = 60.0
+GATHER = 0.1
+_RETRY = 0.2
+_KEY = "budget"
+
+
+class SimulatedOperator:
+    """One process of the operator. `planned` hears of each plan that is written, `told` of each verdict."""
+
+    def __init__(
+        self,
+        simulation: Simulation,
+        world: World,
+        faults: Faults,
+        planned: Callable[[View, Plan], None],
+        told: Callable[[Fit], None],
+        assumptions: Assumptions | None = None,
+        surround: Callable[[SimulatedSurroundings], Surroundings[View]] = lambda made: made,
+    ) -> None:
+        """`surround` may put something between the steps and the API server: tests switch guards off."""
+        self._simulation = simulation
+        self._world = world
+        self.faults = faults
+        self._planned = planned
+        self._told = told
+        self._assumptions = Assumptions() if assumptions is None else assumptions
+        self._surround = surround
+        self._skew = simulation.between((0.0, 0.95))
+        self._pods: dict[str, PodFacts] = {}
+        self._task: Task | None = None
+        self._life = 0
+        self._is_up = False
+        self._is_marked = False
+        self._last_turn = -GATHER
+        self._raises: Pace[str] = Pace(*RAISE_PACE)
+        self._stalled_until = 0.0
+        self.resync = RESYNC
+        self.reconciles = 0
+
+    @property
+    def has_lost(self) -> bool:
+        """Whether any pod has vanished for this process without a confirmed end."""
+        return any(facts.lost is not None for facts in self._pods.values())
+
+    def start(self) -> None:
+        """List everything and work on it."""
+        if self._is_up:
+            return
+        self._life += 1
+        self._is_up, self._is_marked, self._task = True, False, None
+        self._raises = Pace(*RAISE_PACE)
+        self._pods = {}
+        self._relist()
+        self._resync(self._life)
+
+    def crash(self) -> None:
+        """SIGKILL: what is in memory is gone, what is under way to the API server arrives all the same."""
+        if not self._is_up:
+            return
+        self._simulation.note("the operator is killed")
+        self._is_up = False
+        if self._task is not None:
+            self._task.kill()
+            self._task = None
+
+    def stall(self, seconds: float) -> None:
+        """The process is stopped for a while."""
+        self._simulation.note(f"the operator is stopped for {seconds:.1f} s")
+        self._stalled_until = self._simulation.now + seconds
+
+    def hear(self, pod: SimulatedPod | None) -> None:
+        """The API server announces a change: of a pod, or of a workload or the PoolBudget (None)."""
+        if not self._is_up:
+            return
+        if self._simulation.chance(self.faults.dropped_events):
+            self._simulation.after(self._simulation.between((1.0, 8.0)), self._relist)
+            return
+        facts = None if pod is None else pod.facts(self._world.clock)
+        exists = pod is None or pod.exists
+        delay = self._simulation.between(self.faults.latency)
+        life = self._life
+        self._simulation.after(delay, lambda: self._receive(life, pod, facts, exists))
+        if self._simulation.chance(self.faults.dropped_events):
+            self._simulation.after(3 * delay, self.mark)
+
+    def mark(self, *, urgent: bool = False) -> None:
+        """Something may have changed: reconcile soon."""
+        if not self._is_up or self._is_marked:
+            return
+        self._is_marked = True
+        wait = 0.0 if urgent else max(0.0, self._last_turn + GATHER - self._simulation.now)
+        wait = max(wait, self._stalled_until - self._simulation.now)
+        life = self._life
+        self._simulation.after(wait, lambda: self._turn(life))
+
+    def _receive(self, life: int, pod: SimulatedPod | None, facts: PodFacts | None, exists: bool) -> None:
+        if life != self._life or not self._is_up:
+            return
+        if pod is not None:
+            if exists and facts is not None:
+                self._pods[pod.uid] = facts
+            else:
+                self._forget(pod, facts)
+        self.mark(urgent=pod is None)
+
+    def _forget(self, pod: SimulatedPod, facts: PodFacts | None) -> None:
+        """The object is gone; if nobody has confirmed the end of what ran, the pod is lost."""
+        if facts is None or not facts.has_node:
+            self._pods.pop(pod.uid, None)
+        else:
+            self._lose(facts)
+
+    def _lose(self, facts: PodFacts) -> None:
+        lost = replace(facts, stage=PodStage.LOST, lost=self._clock())
+        self._pods[facts.uid] = lost
+        self._simulation.after(self._assumptions.quarantine + 0.1, self.mark)
+
+    def _relist(self) -> None:
+        if not self._is_up:
+            return
+        found = {}
+        for pod in self._world.pods.values():
+            facts = pod.facts(self._world.clock)
+            if pod.exists and facts is not None:
+                found[pod.uid] = facts
+        for uid, facts in list(self._pods.items()):
+            if uid not in found and facts.lost is None:
+                if facts.has_node:
+                    self._lose(facts)
+                else:
+                    del self._pods[uid]
+        self._pods.update(found)
+        self.mark()
+
+    def _resync(self, life: int) -> None:
+        if life == self._life and self._is_up:
+            self.mark()
+            self._simulation.after(self.resync, lambda: self._resync(life))
+
+    def _turn(self, life: int) -> None:
+        if life != self._life or not self._is_up:
+            return
+        if self._task is not None:
+            self._simulation.after(0.02, lambda: self._turn(life))
+            return
+        self._is_marked = False
+        self._last_turn = self._simulation.now
+        self.reconciles += 1
+        made = SimulatedSurroundings(
+            self._simulation,
+            self._world,
+            self._clock,
+            lambda: {uid: facts for uid, facts in self._pods.items() if not self._is_over(facts)},
+            self._assumptions,
+            self._planned,
+            self._told,
+        )
+        done: list[BaseException | None] = []
+        turn = reconcile(self._surround(made), self._is_due)
+        task = Task(self._simulation, turn, self._network, lambda error: self._done(life, error, done))
+        if not done:
+            self._task = task
+
+    def _done(self, life: int, error: BaseException | None, done: list[BaseException | None]) -> None:
+        done.append(error)
+        if life != self._life:
+            return
+        self._task = None
+        if isinstance(error, Conflict):
+            self.mark(urgent=True)
+        elif isinstance(error, NoAnswer):
+            self._simulation.after(_RETRY, self.mark)
+        elif error is not None:
+            raise error
+
+    def _is_due(self, seen: View, decided: Plan, _: frozenset[str]) -> bool:
+        if seen.changes_at is not None:
+            self._simulation.after(seen.changes_at - self._clock() + 0.01, self.mark)
+        if any(target.waits_to_raise and target.sizes is None for target in decided.targets):
+            return True
+        wanted = tuple((target.key, target.start) for target in decided.targets)
+        wait = self._raises.seconds_until_due(_KEY, wanted, self._simulation.now)
+        if wait > 0:
+            self._simulation.after(wait, self.mark)
+        else:
+            self._raises.forget(_KEY)
+        return wait <= 0
+
+    def _is_over(self, facts: PodFacts) -> bool:
+        return facts.lost is not None and self._clock() >= facts.lost + self._assumptions.quarantine
+
+    def _clock(self) -> float:
+        return EPOCH + self._simulation.now + self._skew
+
+    def _network(self) -> Network:
+        faults = self.faults
+        stall = max(0.0, self._stalled_until - self._simulation.now)
+        latency = (faults.latency[0], faults.latency[1] + stall)
+        return Network(latency, faults.lost_reply, faults.lost, faults.late)

@@ -1,0 +1,165 @@
+"""The steps of a reconcile, carried out on the simulated API server."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from dataclasses import replace
+
+from poolbudget.planning import charges
+from poolbudget.planning.charges import Assumptions, PodFacts
+from poolbudget.planning.history import next_history
+from poolbudget.planning.inputs import PoolSizes, Target, TargetKey
+from poolbudget.planning.ledger import Ledger, next_revision
+from poolbudget.planning.plan import Fit, Plan, TargetPlan
+from poolbudget.planning.sizes import split_cap
+from poolbudget.reconcile import Conflict
+from poolbudget.simulation.engine import Request, Simulation
+from poolbudget.simulation.view import PERCENT, Found, Spec, View, view
+from poolbudget.simulation.world import World, WriteRefused
+
+MOST_AGE = 1.0
+"""Seconds, as in the operator."""
+
+
+class SimulatedSurroundings:
+    """One reconcile on the simulated API server. `cached` gives the pods that the watch has told of."""
+
+    def __init__(
+        self,
+        simulation: Simulation,
+        world: World,
+        clock: Callable[[], float],
+        cached: Callable[[], dict[str, PodFacts]],
+        assumptions: Assumptions,
+        planned: Callable[[View, Plan], None],
+        reported: Callable[[Fit], None],
+    ) -> None:
+        self._simulation = simulation
+        self._world = world
+        self._clock = clock
+        self._cached = cached
+        self._assumptions = assumptions
+        self._planned = planned
+        self._reported = reported
+
+    async def look(self) -> View:
+        """Read the ledger, then everything else; pods come from the cache."""
+        return await self._look(is_complete=False)
+
+    async def look_again(self) -> View:
+        """Read everything anew, pods too."""
+        return await self._look(is_complete=True)
+
+    async def lower(self, seen: View, decided: Plan) -> None:
+        """Write every ConfigMap that the plan changes without raising it."""
+        for name, live in seen.config_maps.items():
+            target = _planned_for(decided, name)
+            if target is None or target.sizes is None:
+                continue
+            bounds_cost = _target(seen, name).bounds.pod_cost
+            current = seen.histories[name].current
+            is_new = current is None or (current.cap, current.cost) != (target.sizes.cap, bounds_cost)
+            if is_new and target.sizes.cap <= live.sizes.cap:
+                await self._write(seen, name, target.sizes)
+        self._planned(seen, decided)
+
+    def raised(self, seen: View, decided: Plan) -> frozenset[str]:
+        """The ConfigMaps that the plan raises above what they say."""
+        names = set()
+        for target in decided.targets:
+            live = seen.config_maps.get(target.key.name)
+            if target.sizes is not None and (live is None or target.sizes.cap > live.sizes.cap):
+                names.add(target.key.name)
+        return frozenset(names)
+
+    async def claim(self, seen: View, names: frozenset[str]) -> View:
+        """Write a claim into the ledger."""
+        number = next_revision(seen.ledger, seen.histories.values(), self._clock())
+        ledger = Ledger(number, tuple(sorted(names)), seen.ledger.lost)
+        version = await self._ask(lambda: self._world.write_ledger(seen.ledger_version, ledger))
+        return replace(seen, ledger=ledger, ledger_version=version)
+
+    async def touch(self, claimed: View, names: frozenset[str]) -> None:
+        """Write ConfigMaps anew, raising nothing."""
+        for name in sorted(names):
+            live = claimed.config_maps.get(name)
+            if live is not None:
+                await self._ask(functools.partial(self._world.touch, name, live.version))
+            else:
+                floor = _target(claimed, name).bounds.floor
+                await self._write(claimed, name, split_cap(floor, PERCENT))
+
+    async def check(self, claimed: View) -> None:
+        """Raise Conflict if the ledger was written since the claim."""
+        if await Request(lambda: self._world.ledger_version) != claimed.ledger_version:
+            raise Conflict("the ledger was written meanwhile")
+
+    async def raise_(self, seen: View, decided: Plan) -> None:
+        """Write the ConfigMaps that the plan raises."""
+        if self._simulation.now - seen.looked_at > MOST_AGE:
+            raise Conflict("too old")
+        for name in sorted(self.raised(seen, decided)):
+            sizes = decided.target(TargetKey("Deployment", name)).sizes
+            if sizes is not None:
+                await self._write(seen, name, sizes)
+        self._planned(seen, decided)
+
+    async def report(self, seen: View, decided: Plan) -> None:
+        """Write the status, if it says anything new."""
+        if seen.inputs.usable is not None:
+            self._reported(decided.fit(seen.inputs.usable))
+        ledger = Ledger(seen.ledger.claim, (), seen.lost)
+        if ledger != seen.ledger:
+            await self._ask(lambda: self._world.write_ledger(seen.ledger_version, ledger))
+
+    async def _write(self, seen: View, name: str, sizes: PoolSizes) -> None:
+        live = seen.config_maps.get(name)
+        now = self._clock()
+        history = next_history(
+            None if live is None else seen.histories[name],
+            name not in self._world.published,
+            next_revision(seen.ledger, seen.histories.values(), now),
+            sizes.cap,
+            _target(seen, name).bounds.pod_cost,
+            now,
+            charges.needed_after(seen.facts, self._assumptions, now) if seen.is_complete else None,
+        )
+        expected = None if live is None else live.version
+        await self._ask(lambda: self._world.write_config_map(name, expected, sizes, history))
+
+    async def _ask(self, action: Callable[[], int]) -> int:
+        try:
+            version: int = await Request(action, is_write=True)
+            return version
+        except WriteRefused as error:
+            raise Conflict(str(error)) from error
+
+    async def _look(self, *, is_complete: bool) -> View:
+        """The ledger first: whoever writes it meanwhile makes all of this worthless."""
+        looked_at, now = self._simulation.now, self._clock()
+        spec = await Request(self._read_spec)
+        config_maps = await Request(lambda: dict(self._world.config_maps))
+        workloads = await Request(lambda: {item.model.name: item.workload for item in spec.targets})
+        facts = dict(self._cached())
+        if is_complete:
+            facts.update(await Request(self._read_pods))
+        found = Found(spec, config_maps, workloads, facts, self._assumptions, now)
+        return view(found, self._world.scenario.reserve_for, looked_at, is_complete=is_complete)
+
+    def _read_spec(self) -> Spec:
+        world = self._world
+        targets = tuple(replace(item) for item in world.targets.values())
+        return Spec(world.ledger, world.ledger_version, world.usable, targets)
+
+    def _read_pods(self) -> dict[str, PodFacts]:
+        found = {pod.uid: pod.facts(self._world.clock) for pod in self._world.pods.values() if pod.exists}
+        return {uid: facts for uid, facts in found.items() if facts is not None}
+
+
+def _target(seen: View, name: str) -> Target:
+    return next(item for item in seen.inputs.targets if item.key.name == name)
+
+
+def _planned_for(decided: Plan, name: str) -> TargetPlan | None:
+    return next((item for item in decided.targets if item.key.name == name), None)

@@ -1,0 +1,193 @@
+"""What the API server of a simulation holds, and what the pods really have open."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+
+from poolbudget.planning.charges import PodFacts
+from poolbudget.planning.history import History
+from poolbudget.planning.inputs import PodCost, PodStage, PoolSizes, TargetBounds, TargetKey, Workload
+from poolbudget.planning.ledger import Ledger
+from poolbudget.simulation.scenario import Scenario, TargetModel
+
+EPOCH = 1_800_000_000.0
+"""Seconds since 1970 at which every simulation begins."""
+
+
+class WriteRefused(Exception):
+    """The object was changed since it was read: 409."""
+
+
+@dataclass(slots=True)
+class SimulatedPod:
+    """A pod: what the API server says of it, and what is true.
+
+    `holds` is the truth: connections that its container may open by what it really read.
+    """
+
+    uid: str
+    name: str
+    target: str
+    template: int
+    cost: PodCost
+    created: float
+    version: int = 0
+    has_node: bool = False
+    reported_start: float | None = None
+    deletion: float | None = None
+    is_ready: bool = False
+    exists: bool = True
+    ended: bool = False
+    stopped: bool = False
+    reads: int = 0
+    last_cap: int | None = None
+    holds: int = 0
+
+    @property
+    def is_live(self) -> bool:
+        """Whether it exists and nobody has asked to delete it."""
+        return self.exists and not self.ended and self.deletion is None
+
+    def facts(self, clock: Callable[[float], float]) -> PodFacts | None:
+        """As the API server tells; None for one whose end is confirmed."""
+        if self.ended:
+            return None
+        stage = PodStage.STARTING if self.reported_start is None else PodStage.RUNNING
+        return PodFacts(
+            uid=self.uid,
+            name=self.name,
+            stage=stage if self.deletion is None else PodStage.TERMINATING,
+            created=float(math.floor(clock(self.created))),
+            started=self.reported_start,
+            deleted=None if self.deletion is None else float(math.floor(clock(self.deletion))),
+            template=str(self.template),
+            has_node=self.has_node,
+        )
+
+
+@dataclass(slots=True)
+class SimulatedTarget:
+    """A Deployment and the settings that the PoolBudget has for it."""
+
+    model: TargetModel
+    bounds: TargetBounds
+    desired: int
+    template: int = 1
+    is_bound: bool = True
+    created_pods: int = 0
+
+    @property
+    def key(self) -> TargetKey:
+        """As the planner knows it."""
+        return TargetKey("Deployment", self.model.name)
+
+    @property
+    def workload(self) -> Workload:
+        """As the planner knows it."""
+        return self.model.workload(self.desired)
+
+    @property
+    def cost(self) -> PodCost:
+        """What a pod of the present template really costs."""
+        return self.bounds.pod_cost
+
+
+@dataclass(frozen=True, slots=True)
+class ConfigMapModel:
+    """A target's ConfigMap at one version. `arrived` is the API server's clock at the last write."""
+
+    sizes: PoolSizes
+    history: History
+    version: int
+    arrived: float
+
+
+@dataclass(slots=True)
+class World:
+    """Everything at one moment. `versions` counts all writes, as resourceVersion does."""
+
+    scenario: Scenario
+    usable: int
+    targets: dict[str, SimulatedTarget]
+    pods: dict[str, SimulatedPod] = field(default_factory=dict)
+    config_maps: dict[str, ConfigMapModel] = field(default_factory=dict)
+    published: dict[str, list[tuple[float, int]]] = field(default_factory=dict)
+    ledger: Ledger = field(default_factory=Ledger)
+    ledger_version: int = 1
+    status_writes: int = 0
+    config_map_writes: int = 0
+    versions: int = 1
+    open: int = 0
+    now: Callable[[], float] = lambda: 0.0
+    skew: float = 0.0
+
+    def clock(self, time: float | None = None) -> float:
+        """The API server's clock, in seconds since 1970."""
+        return EPOCH + (self.now() if time is None else time) + self.skew
+
+    def next_version(self) -> int:
+        """A resourceVersion."""
+        self.versions += 1
+        return self.versions
+
+    def pods_of(self, target: str) -> list[SimulatedPod]:
+        """The pods of a target that the API server still has."""
+        return [pod for pod in self.pods.values() if pod.target == target and pod.exists]
+
+    def live_pods_of(self, target: str) -> list[SimulatedPod]:
+        """The pods of a target that nobody has asked to delete."""
+        return [pod for pod in self.pods_of(target) if pod.is_live]
+
+    def write_config_map(self, name: str, expected: int | None, sizes: PoolSizes, history: History) -> int:
+        """Write a ConfigMap if it is at the expected version (None: not there). Raises WriteRefused."""
+        current = self.config_maps.get(name)
+        if (None if current is None else current.version) != expected:
+            raise WriteRefused(f"ConfigMap {name}")
+        version = self.next_version()
+        self.config_maps[name] = ConfigMapModel(sizes, history, version, self.clock())
+        self.published.setdefault(name, []).append((self.now(), sizes.cap))
+        self.config_map_writes += 1
+        return version
+
+    def touch(self, name: str, expected: int) -> int:
+        """Write a ConfigMap that says the same. Raises WriteRefused."""
+        current = self.config_maps[name]
+        if current.version != expected:
+            raise WriteRefused(f"ConfigMap {name}")
+        self.config_maps[name] = replace(current, version=self.next_version())
+        self.config_map_writes += 1
+        return self.config_maps[name].version
+
+    def write_ledger(self, expected: int, ledger: Ledger) -> int:
+        """Write the status if it is at the expected version. Raises WriteRefused."""
+        if self.ledger_version != expected:
+            raise WriteRefused("the ledger")
+        self.ledger, self.ledger_version = ledger, self.next_version()
+        self.status_writes += 1
+        return self.ledger_version
+
+    def change_spec(self) -> None:
+        """Somebody edits the PoolBudget: its version changes, and so the ledger's."""
+        self.ledger_version = self.next_version()
+
+    def cap_as_seen(self, target: str, time: float) -> int | None:
+        """What a kubelet reads whose view is of that time; None where there is no ConfigMap yet."""
+        seen: int | None = None
+        for at, cap in self.published.get(target, []):
+            if at > time:
+                break
+            seen = cap
+        return seen
+
+    def hold(self, pod: SimulatedPod, connections: int) -> None:
+        """From now on the pod may open this many connections."""
+        self.open += connections - pod.holds
+        pod.holds = connections
+
+
+def new_world(scenario: Scenario) -> World:
+    """The world before anything has happened."""
+    targets = {item.name: SimulatedTarget(item, item.bounds(), item.replicas) for item in scenario.targets}
+    return World(scenario=scenario, usable=scenario.usable - scenario.others, targets=targets)
