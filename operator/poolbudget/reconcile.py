@@ -58,14 +58,14 @@ class Surroundings(Protocol[View]):
     async def look_again(self) -> View:
         """Read everything anew, pods too."""
 
-    async def check(self, claimed: View) -> None:
-        """Raise Conflict if the ledger was written since the claim."""
+    async def check(self, seen: View) -> None:
+        """Raise Conflict if the ledger is no longer the one that was seen."""
 
     async def raise_(self, seen: View, decided: Plan) -> None:
         """Write the ConfigMaps that the plan raises. Raises Conflict if the look is too old by now."""
 
     async def report(self, seen: View, decided: Plan) -> None:
-        """Write the status, with a ledger that claims nothing any more."""
+        """The plan is in force: write the status, with a ledger that claims nothing any more."""
 
 
 async def reconcile(
@@ -85,6 +85,9 @@ async def reconcile(
         wanted = frozenset()
     if wanted or seen.ledger.outstanding:
         seen, decided = await _raise(surroundings, seen, wanted)
+    else:
+        # A claim that came meanwhile may have missed pods that were counted here.
+        await surroundings.check(seen)
     await surroundings.report(seen, decided)
 
 

@@ -240,8 +240,11 @@ def _make_control_groups(name: str) -> None:
 
 
 def _pids(group: Path) -> list[int]:
-    processes = group / "cgroup.procs"
-    return [int(pid) for pid in processes.read_text().split()] if processes.exists() else []
+    try:
+        return [int(pid) for pid in (group / "cgroup.procs").read_text().split()]
+    except OSError:
+        # Gone meanwhile, or between being listed and being read.
+        return []
 
 
 def _is_pause(pid: int) -> bool:

@@ -76,11 +76,11 @@ class ClusterSurroundings:
                     raise Conflict(f"ConfigMap {name} was deleted meanwhile") from error
                 raise _conflict(error) from error
 
-    async def check(self, claimed: Observed) -> None:
-        """Raise Conflict if the PoolBudget was written since the claim."""
-        budget = claimed.reference
+    async def check(self, seen: Observed) -> None:
+        """Raise Conflict if the PoolBudget was written since it was seen."""
+        budget = seen.reference
         now = await self._api.find(paths.budget(budget.namespace, budget.name))
-        if now is None or now["metadata"]["resourceVersion"] != claimed.version:
+        if now is None or now["metadata"]["resourceVersion"] != seen.version:
             raise Conflict("the PoolBudget was written meanwhile")
 
     async def raise_(self, seen: Observed, decided: Plan) -> None:

@@ -26,12 +26,12 @@ def table(summaries: Sequence[Summary]) -> Table:
         show_edge=False,
         padding=(0, 0, 0, 1),
         caption="over: schedules with an overrun; worst, held, alloc.: of usable; time: share of time over; "
-        "least: smallest cap",
+        "least: smallest cap; calm: slowest to settle",
         caption_justify="left",
     )
     result.add_column("scenario", max_width=19, no_wrap=True)
     result.add_column("policy", no_wrap=True)
-    for name in ("over", "worst", "time", "held", "alloc.", "Jain", "least", "rest.", "writes", "settled"):
+    for name in ("over", "worst", "time", "held", "alloc.", "Jain", "least", "rest.", "writes", "calm"):
         result.add_column(name, justify="right", no_wrap=True)
     for item in summaries:
         result.add_row(

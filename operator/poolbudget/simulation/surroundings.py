@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable
 from dataclasses import replace
 
 from poolbudget.planning import charges
 from poolbudget.planning.charges import Assumptions, PodFacts
 from poolbudget.planning.history import next_history
-from poolbudget.planning.inputs import PoolSizes, Target, TargetKey
+from poolbudget.planning.inputs import PoolSizes, Target, TargetKey, Workload
 from poolbudget.planning.ledger import Ledger, next_revision
 from poolbudget.planning.plan import Fit, Plan, TargetPlan
 from poolbudget.planning.sizes import split_cap
@@ -34,6 +33,7 @@ class SimulatedSurroundings:
         assumptions: Assumptions,
         planned: Callable[[View, Plan], None],
         reported: Callable[[Fit], None],
+        most_age: float = MOST_AGE,
     ) -> None:
         self._simulation = simulation
         self._world = world
@@ -42,6 +42,7 @@ class SimulatedSurroundings:
         self._assumptions = assumptions
         self._planned = planned
         self._reported = reported
+        self._most_age = most_age
 
     async def look(self) -> View:
         """Read the ledger, then everything else; pods come from the cache."""
@@ -62,7 +63,6 @@ class SimulatedSurroundings:
             is_new = current is None or (current.cap, current.cost) != (target.sizes.cap, bounds_cost)
             if is_new and target.sizes.cap <= live.sizes.cap:
                 await self._write(seen, name, target.sizes)
-        self._planned(seen, decided)
 
     def raised(self, seen: View, decided: Plan) -> frozenset[str]:
         """The ConfigMaps that the plan raises above what they say."""
@@ -85,28 +85,31 @@ class SimulatedSurroundings:
         for name in sorted(names):
             live = claimed.config_maps.get(name)
             if live is not None:
-                await self._ask(functools.partial(self._world.touch, name, live.version))
+                await self._touch(name, live.version)
             else:
                 floor = _target(claimed, name).bounds.floor
                 await self._write(claimed, name, split_cap(floor, PERCENT))
 
-    async def check(self, claimed: View) -> None:
-        """Raise Conflict if the ledger was written since the claim."""
-        if await Request(lambda: self._world.ledger_version) != claimed.ledger_version:
+    async def _touch(self, name: str, version: int) -> None:
+        await self._ask(lambda: self._world.touch(name, version))
+
+    async def check(self, seen: View) -> None:
+        """Raise Conflict if the ledger is no longer the one that was seen."""
+        if await Request(lambda: self._world.ledger_version) != seen.ledger_version:
             raise Conflict("the ledger was written meanwhile")
 
     async def raise_(self, seen: View, decided: Plan) -> None:
         """Write the ConfigMaps that the plan raises."""
-        if self._simulation.now - seen.looked_at > MOST_AGE:
+        if self._simulation.now - seen.looked_at > self._most_age:
             raise Conflict("too old")
         for name in sorted(self.raised(seen, decided)):
             sizes = decided.target(TargetKey("Deployment", name)).sizes
             if sizes is not None:
                 await self._write(seen, name, sizes)
-        self._planned(seen, decided)
 
     async def report(self, seen: View, decided: Plan) -> None:
-        """Write the status, if it says anything new."""
+        """The plan is in force: write the status, if it says anything new."""
+        self._planned(seen, decided)
         if seen.inputs.usable is not None:
             self._reported(decided.fit(seen.inputs.usable))
         ledger = Ledger(seen.ledger.claim, (), seen.lost)
@@ -138,21 +141,31 @@ class SimulatedSurroundings:
     async def _look(self, *, is_complete: bool) -> View:
         """The ledger first: whoever writes it meanwhile makes all of this worthless."""
         looked_at, now = self._simulation.now, self._clock()
-        spec = await Request(self._read_spec)
+        spec = await Request(self.read_spec)
         config_maps = await Request(lambda: dict(self._world.config_maps))
-        workloads = await Request(lambda: {item.model.name: item.workload for item in spec.targets})
+        workloads = await Request(self.read_workloads)
         facts = dict(self._cached())
         if is_complete:
-            facts.update(await Request(self._read_pods))
+            facts.update(await Request(self.read_pods))
         found = Found(spec, config_maps, workloads, facts, self._assumptions, now)
+        return self.view_of(found, looked_at, is_complete=is_complete)
+
+    def view_of(self, found: Found, looked_at: float, *, is_complete: bool) -> View:
+        """What was read, with charges."""
         return view(found, self._world.scenario.reserve_for, looked_at, is_complete=is_complete)
 
-    def _read_spec(self) -> Spec:
+    def read_workloads(self) -> dict[str, Workload]:
+        """Every target's wishes."""
+        return {name: target.workload for name, target in self._world.targets.items()}
+
+    def read_spec(self) -> Spec:
+        """The PoolBudget, with the ledger in it."""
         world = self._world
         targets = tuple(replace(item) for item in world.targets.values())
         return Spec(world.ledger, world.ledger_version, world.usable, targets)
 
-    def _read_pods(self) -> dict[str, PodFacts]:
+    def read_pods(self) -> dict[str, PodFacts]:
+        """The pods, as the API server has them."""
         found = {pod.uid: pod.facts(self._world.clock) for pod in self._world.pods.values() if pod.exists}
         return {uid: facts for uid, facts in found.items() if facts is not None}
 
