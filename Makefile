@@ -5,7 +5,7 @@ VENV := .venv
 PYTHON ?= python3
 RUN := cd tests && PYTHONPATH=. ../$(VENV)/bin/python
 
-.PHONY: help demo test test-fast bench format crd requirements clean
+.PHONY: help demo test test-fast suite nightly trade-off bench format crd requirements clean
 
 help: ## Show this help.
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -18,6 +18,15 @@ test: $(VENV)/.installed ## Lint, types, unit, integration and end-to-end tests.
 
 test-fast: $(VENV)/.installed ## Lint, types and unit tests: no cluster, in seconds.
 	@$(RUN) -m stages --fast
+
+suite: $(VENV)/.installed ## Try to break the bound with 10,000 schedules: some 30 minutes on two cores.
+	@$(VENV)/bin/poolbudget simulate --suite -n 400 --policy poolbudget
+
+nightly: $(VENV)/.installed ## The same with 1,000,000 schedules: for a night on many cores.
+	@$(VENV)/bin/poolbudget simulate --suite -n 40000 --policy poolbudget
+
+trade-off: $(VENV)/.installed ## Write the table and the curve of docs/safety.md anew.
+	@$(RUN) -m bench.trade_off
 
 bench: $(VENV)/.installed ## Time the way from a scaling to the ConfigMap.
 	@$(RUN) -m bench $(ARGS)

@@ -15,6 +15,7 @@ from rich.table import Table
 
 REPOSITORY = Path(__file__).parents[1]
 _PYTHON = (sys.executable, "-m")
+_POOLBUDGET = (str(Path(sys.executable).parent / "poolbudget"),)
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,10 @@ STAGES = (
     Stage("types", (*_PYTHON, "mypy")),
     Stage("import contracts", (str(Path(sys.executable).parent / "lint-imports"), "--no-cache", "--no-logo")),
     _pytest("unit tests", "unit", is_slow=False),
+    _pytest("simulation tests", "simulation"),
+    Stage(
+        "1,000 schedules", (*_POOLBUDGET, "simulate", "--suite", "-n", "40", "--policy", "poolbudget"), True
+    ),
     _pytest("integration tests", "integration"),
     _pytest("end-to-end tests", "end_to_end"),
     Stage("coverage data", (*_PYTHON, "coverage", "combine", "--quiet"), is_slow=True),

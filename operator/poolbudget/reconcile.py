@@ -43,8 +43,11 @@ class Surroundings(Protocol[View]):
     async def look(self) -> View:
         """Read the ledger, then everything else; pods may come from a cache."""
 
-    async def lower(self, seen: View, decided: Plan) -> None:
-        """Write every ConfigMap that the plan changes without raising it, and wait for the replies."""
+    async def lower(self, seen: View, decided: Plan) -> bool:
+        """Write every ConfigMap that the plan changes without raising it, and wait for the replies.
+
+        Returns whether any is smaller now.
+        """
 
     def raised(self, seen: View, decided: Plan) -> frozenset[str]:
         """The ConfigMaps that the plan raises above what they say, by name."""
@@ -75,13 +78,14 @@ async def reconcile(
     """One turn: look -> plan -> lower -> and, where something may grow, claim -> look again -> raise.
 
     Lowering needs no permission and is done at once. `due` says whether raising some ConfigMaps has
-    waited for long enough. What an earlier claim has left behind is settled in any case.
+    waited for long enough, and whether every kubelet sees what was lowered last: nothing is raised in
+    the turn that lowers. What an earlier claim has left behind is settled in any case.
     """
     seen = await surroundings.look()
     decided = plan(replace(seen.inputs, may_raise=False))
-    await surroundings.lower(seen, decided)
+    has_lowered = await surroundings.lower(seen, decided)
     wanted = surroundings.raised(seen, plan(replace(seen.inputs, may_raise=True)))
-    if wanted and not due(seen, decided, wanted):
+    if wanted and (has_lowered or not due(seen, decided, wanted)):
         wanted = frozenset()
     if wanted or seen.ledger.outstanding:
         seen, decided = await _raise(surroundings, seen, wanted)
@@ -99,9 +103,12 @@ async def _raise(surroundings: Surroundings[View], first: View, wanted: frozense
     await surroundings.touch(claimed, left_behind)
     seen = await surroundings.look_again()
     await surroundings.check(claimed)
-    decided = plan(replace(seen.inputs, may_raise=bool(wanted)))
+    cautious = plan(replace(seen.inputs, may_raise=False))
+    has_lowered = await surroundings.lower(seen, cautious)
+    if has_lowered or not wanted:
+        return seen, cautious
+    decided = plan(replace(seen.inputs, may_raise=True))
     if not surroundings.raised(seen, decided) <= names:
         raise Conflict("more could be raised by now than was claimed")
-    await surroundings.lower(seen, decided)
     await surroundings.raise_(seen, decided)
     return seen, decided

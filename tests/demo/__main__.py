@@ -159,8 +159,8 @@ def set_up(scene: Scene, console: Console) -> None:
         console.print(f"{name:<18}{time.monotonic() - started:6.1f} s")
 
 
-def report(scene: Scene, play: Play, console: Console, picture: Path) -> None:
-    """What an administrator would look at, the picture, and the worst moment."""
+def report(scene: Scene, play: Play, console: Console, picture: Path) -> bool:
+    """What an administrator would look at, the picture, and whether the worst moment was within usable."""
     for arguments in (
         ("get", "poolbudgets", f"--namespace={NAMESPACE}"),
         ("get", "configmap", CONFIG_MAP, f"--namespace={NAMESPACE}", "-o", "yaml"),
@@ -178,6 +178,7 @@ def report(scene: Scene, play: Play, console: Console, picture: Path) -> None:
         f"{refused} refused with SQLSTATE 53300 ({len(play.course.backends)} counts)."
     )
     console.print(f"Plot: {picture.relative_to(REPOSITORY)}", soft_wrap=True)
+    return backends <= usable and not refused
 
 
 def _refused(scene: Scene) -> int:
@@ -207,10 +208,13 @@ def main(keep: bool, picture: Path) -> None:
             play = Play(scene, console)
             asyncio.run(play.perform())
             # `make` starts this in tests/; a relative path means the repository.
-            report(scene, play, console, REPOSITORY / picture)
+            is_within = report(scene, play, console, REPOSITORY / picture)
             console.print(f"Took {time.monotonic() - started:.0f} s.")
             if keep:
                 _wait(scene, console)
+        if not is_within:
+            console.print("[red]Usable was exceeded.[/red]")
+            sys.exit(1)
     except KeyboardInterrupt:
         console.print("Ended; nothing is left running.")
         sys.exit(130)

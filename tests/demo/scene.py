@@ -19,6 +19,8 @@ WORKLOAD = "orders-api"
 CONFIG_MAP = "orders-api-pool"
 
 MAX_CONNECTIONS = 170
+USABLE = MAX_CONNECTIONS - 3 - 10 - 2
+"""Less what the server keeps for superusers, and what the sample reserves."""
 
 
 class Scene:
@@ -42,7 +44,9 @@ class Scene:
     def start_database(self) -> None:
         """PostgreSQL, with a role that the application connects as."""
         self.postgres = Postgres(self.workspace, settings={"max_connections": MAX_CONNECTIONS})
-        self.postgres.execute("CREATE ROLE orders LOGIN PASSWORD 'orders'")
+        # What is usable is all that the application's role may open: one connection too many is refused.
+        self.postgres.execute(f"CREATE ROLE orders LOGIN PASSWORD 'orders' CONNECTION LIMIT {USABLE}")
+        self.postgres.execute("CREATE ROLE monitor LOGIN PASSWORD 'monitor'")
         self.postgres.execute("CREATE DATABASE orders OWNER orders")
 
     def start_operator(self) -> None:
@@ -56,6 +60,10 @@ class Scene:
         self.cluster.kubectl(
             *("create", "secret", "generic", "orders-database", f"--namespace={NAMESPACE}"),
             f"--from-literal=url={self.postgres.url('orders', 'orders', 'orders')}",
+        )
+        self.cluster.kubectl(
+            *("create", "secret", "generic", "orders-monitor", f"--namespace={NAMESPACE}"),
+            f"--from-literal=url={self.postgres.url('monitor', 'orders', 'monitor')}",
         )
         manifests = [self._adapted(item) for item in self._samples()]
         # First the PoolBudget: a container whose ConfigMap is not there yet waits for some seconds.
@@ -92,4 +100,5 @@ class Scene:
             template["spec"] = on_this_machine(template["spec"], ["/application/application.py"])
         if manifest["kind"] == "PoolBudget":
             manifest["spec"]["endpoint"] = {"host": "127.0.0.1", "port": self.postgres.port}
+            manifest["spec"]["capacity"]["probe"]["urlSecretKeyRef"]["name"] = "orders-monitor"
         return manifest

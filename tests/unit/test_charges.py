@@ -16,9 +16,11 @@ from poolbudget.planning.charges import (
     may_start_again,
     needed_after,
     next_change,
+    oldest_pod,
 )
 from poolbudget.planning.history import (
     MOST_ENTRIES,
+    UNKNOWN,
     Entry,
     History,
     arrived,
@@ -133,9 +135,50 @@ def test_one_that_ran_before_there_was_a_config_map_is_unknown() -> None:
     assert charged(pod(), first_entry(1, 20, ONE, 1500.0)).connections == WORST
 
 
-def test_a_pod_that_does_not_read_the_config_map_is_counted_like_the_others() -> None:
+def test_room_is_kept_for_a_pod_that_does_not_read_the_config_map() -> None:
+    """As for one that starts anew, so that the plan does not chase what it published itself."""
     found = charged(pod(reads=False), told((20, 900.0)))
-    assert (found.connections, found.certain, found.next) == (20, 0, None)
+    assert (found.connections, found.certain, found.at(20)) == (0, 0, 20)
+
+
+def test_a_lost_pod_keeps_what_it_may_have_read_just_before() -> None:
+    """It restarted at 1890 and read 40, nobody was told, and nobody ever will be."""
+    history = told((5, 900.0), (40, 1800.0), (5, 1905.0))
+    lost = pod(lost=1893.0, stage=PodStage.LOST)
+    for now in (1900.0, 1950.0, 2192.0):
+        assert charged(lost, history, now=now).connections == 40
+    assert [entry.cap for entry in trimmed(history, needed_after([lost], ASSUMED, 2192.0)).entries][-2:] == [
+        40,
+        5,
+    ]
+
+
+def test_what_waits_for_a_node_has_read_nothing_before() -> None:
+    history = told((30, 900.0), (10, 1500.0))
+    waiting = pod(started=None, scheduled=1600.0, stage=PodStage.STARTING)
+    assert charged(waiting, history).connections == 10
+
+
+def test_one_that_runs_with_a_volume_from_before_is_unknown() -> None:
+    reader = pod(started=None, has_run=True)
+    assert charged(reader, first_entry(1, 20, ONE, 1500.0)).connections == WORST
+
+
+def test_what_is_not_a_size_may_mean_anything() -> None:
+    edited = History((*told((20, 900.0)).entries, Entry(1, UNKNOWN, ONE, 1990.0)))
+    assert charged(pod(), edited).connections == WORST
+    assert charged(pod(deleted=1900.0), edited).connections == 20
+
+
+def test_the_workers_of_an_old_template_outlive_the_trim() -> None:
+    """The old pods' containers restart, so nobody needs the old entry any more for what it said."""
+    four, two = PodCost(4, 0), PodCost(2, 0)
+    history = History((Entry(1, 10, four, 900.0, 1500.0), Entry(2, 10, two, 1500.0)))
+    old = pod(started=1900.0)
+    kept = trimmed(history, needed_after([old], ASSUMED, 2000.0), oldest_pod([old], ASSUMED))
+    bounds = TargetBounds(workers=2)
+    assert charge(old, kept, bounds, ASSUMED, 2000.0, WORST).connections == 40
+    assert len(trimmed(history, needed_after([old], ASSUMED, 2000.0)).entries) == 1
 
 
 def test_a_terminating_pod_is_charged_until_its_end_is_confirmed() -> None:

@@ -28,8 +28,8 @@ class Change:
     @property
     def raises(self) -> bool:
         """Whether a starting container could get more than now, or something for the first time."""
-        readable = None if self.live is None else config_map.readable_cap(self.live)
-        return readable is None or self.wanted.sizes.cap > readable
+        readable = None if self.live is None else config_map.readable_sizes(self.live)
+        return readable is None or self.wanted.sizes.cap > readable.cap
 
     def __str__(self) -> str:
         before = "new" if self.before is None else str(self.before)
@@ -78,11 +78,11 @@ async def write_all(
     return written, failed
 
 
-async def touch(api: Api, observed: Observed, name: str, claim: int, now: float) -> None:
+async def touch(api: Api, observed: Observed, name: str, claim: int, now: float) -> str | None:
     """Write a ConfigMap anew, raising nothing; whatever is still under way to it is refused then.
 
-    One that is not there is created at the target's floor, for which room is always kept. Raises
-    ApiError.
+    One that is not there is created at the target's floor, for which room is always kept. Returns the
+    new resourceVersion, if anything was written. Raises ApiError.
     """
     path = paths.config_map(observed.reference.namespace, name)
     live = observed.live.get(name)
@@ -91,13 +91,15 @@ async def touch(api: Api, observed: Observed, name: str, claim: int, now: float)
             "resourceVersion": live["metadata"]["resourceVersion"],
             "annotations": {config_map.CLAIM: str(claim)},
         }
-        await api.patch(path, {"metadata": metadata}, observed.reference.field_manager)
-        return
+        answer = await api.patch(path, {"metadata": metadata}, observed.reference.field_manager)
+        version: str = answer["metadata"]["resourceVersion"]
+        return version
     spec = next((item for item in observed.spec.targets if item.config_map_name == name), None)
     if spec is not None and name not in observed.foreign:
         sizes = split_cap(spec.bounds.floor, observed.spec.pool_size_percent)
         for item in config_map.wanted(observed.spec, spec, sizes, {}):
-            await _write(api, observed, Change(item, None, None), now)
+            return await _write(api, observed, Change(item, None, None), now)
+    return None
 
 
 async def _write(api: Api, observed: Observed, change: Change, now: float) -> str:
@@ -125,4 +127,5 @@ def _next_history(observed: Observed, change: Change, now: float) -> History:
         wanted.cost,
         now,
         observed.needed_after,
+        observed.oldest_pod,
     )

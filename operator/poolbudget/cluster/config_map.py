@@ -102,16 +102,19 @@ def published_sizes(manifest: Object) -> PoolSizes | None:
     return PoolSizes(int(pool_size), int(max_overflow))
 
 
-def readable_cap(manifest: Object) -> int | None:
-    """The largest cap that a starting container reads now, whoever wrote it; None for no number."""
+def readable_sizes(manifest: Object) -> PoolSizes | None:
+    """What a starting container reads now, whoever wrote it; of several prefixes the largest.
+
+    None where that is no size: no number, or a pool_size of 0, which SQLAlchemy reads as "no limit".
+    """
     data = manifest.get("data") or {}
-    caps = []
+    found = []
     for prefix in key_prefixes_of(manifest) or ("",):
-        sizes = data.get(f"{prefix}POOL_SIZE", ""), data.get(f"{prefix}MAX_OVERFLOW", "")
-        if not all(_NUMBER.fullmatch(text) for text in sizes):
+        texts = data.get(f"{prefix}POOL_SIZE", ""), data.get(f"{prefix}MAX_OVERFLOW", "")
+        if not all(_NUMBER.fullmatch(text) for text in texts) or int(texts[0]) < 1:
             return None
-        caps.append(sum(int(text) for text in sizes))
-    return max(caps)
+        found.append(PoolSizes(int(texts[0]), int(texts[1])))
+    return max(found, key=lambda sizes: sizes.cap)
 
 
 def history_of(manifest: Object, budget: BudgetReference) -> History:
@@ -120,31 +123,39 @@ def history_of(manifest: Object, budget: BudgetReference) -> History:
     What somebody else wrote into the data is part of it: containers may have read that.
     """
     history = _recorded(manifest)
-    current, readable = history.current, readable_cap(manifest)
-    if current is None or readable is None or published_sizes(manifest) is None:
-        return History()
+    current, readable = history.current, readable_sizes(manifest)
+    if current is None:
+        return history
     arrival = _last_written(manifest, budget)
     if arrival is not None:
         history = past.arrived(history, arrival)
-    if readable == current.cap:
+    if readable is not None and readable.cap == current.cap:
         return history
-    # Nobody knows since when: as long as our own value has been there.
-    edited = Entry(current.revision, readable, current.cost, current.since)
-    return History((*history.entries, edited))
+    cap = past.UNKNOWN if readable is None else readable.cap
+    since = max(current.since, _edited_since(manifest, budget) or current.since)
+    return History((*history.entries, Entry(current.revision, cap, current.cost, since)))
+
+
+def _edited_since(manifest: Object, budget: BudgetReference) -> float | None:
+    """When somebody else last wrote to the ConfigMap, rounded down; None where nobody is known to have."""
+    times = [
+        seconds(entry.get("time"))
+        for entry in manifest["metadata"].get("managedFields") or []
+        if entry.get("manager") != budget.field_manager
+    ]
+    return max((time for time in times if time is not None), default=None)
 
 
 def _recorded(manifest: Object) -> History:
     annotations = manifest["metadata"].get("annotations") or {}
     try:
         entries = tuple(_entry(item) for item in json.loads(annotations.get(HISTORY, "[]")))
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, RecursionError):
         return History()
     in_order = all(before.since <= after.since for before, after in itertools.pairwise(entries))
     is_closed = all(entry.until is not None for entry in entries[:-2])
     is_open = bool(entries) and entries[-1].until is None
-    published = published_sizes(manifest)
-    agrees = is_open and published is not None and published.cap == entries[-1].cap
-    return History(entries) if in_order and is_closed and agrees else History()
+    return History(entries) if in_order and is_closed and is_open else History()
 
 
 def _entry(item: Any) -> Entry:
@@ -154,7 +165,7 @@ def _entry(item: Any) -> Entry:
     times = (since,) if until is None else (since, until)
     if not all(isinstance(number, int) and 0 <= number < 2**53 for number in numbers):
         raise ValueError("not a history")
-    if not all(isinstance(time, int | float) and time >= 0 for time in times):
+    if not all(isinstance(time, int | float) and 0 <= time < 2**53 for time in times):
         raise ValueError("not a history")
     return Entry(revision, cap, PodCost(pools, extra), since, until)
 

@@ -16,7 +16,16 @@ from poolbudget.cluster.config_map import BudgetReference
 from poolbudget.cluster.ledger import read_ledger
 from poolbudget.cluster.observed import InvalidSpecError, Neighbour, Observed, parse_spec, reference
 from poolbudget.cluster.pod_records import PodRecord
-from poolbudget.cluster.targets import Found, former_targets, lost_pods, needed_after, next_change, targets
+from poolbudget.cluster.targets import (
+    Found,
+    former_targets,
+    lost_pods,
+    needed_after,
+    next_change,
+    oldest_pod,
+    readable_by_all,
+    targets,
+)
 from poolbudget.planning.charges import Assumptions
 from poolbudget.planning.inputs import Inputs
 from poolbudget.resource.spec import PoolBudgetSpec
@@ -98,6 +107,8 @@ async def gather(api: Api, manifest: Object, spec: PoolBudgetSpec, context: Cont
         lost=tuple(lost_pods(found, planned)),
         now=context.now,
         changes_at=next_change(found),
+        readable_by_all=readable_by_all(found),
+        oldest_pod=oldest_pod(found),
         needed_after=needed_after(found) if context.is_complete else None,
     )
 

@@ -10,6 +10,8 @@ from poolbudget.planning.ledger import Ledger, LostPod
 from poolbudget.resource.status import LedgerStatus
 from poolbudget.resource.times import seconds, timestamp
 
+_MOST_CLAIMS = 2**52
+
 MOST_LOST = 100
 """Lost pods that are remembered one by one; of more, the largest count."""
 
@@ -25,20 +27,25 @@ def read_ledger(manifest: Object) -> Ledger:
         for item in status.lost
         if (since := seconds(item.since)) is not None
     )
-    return Ledger(status.claim, tuple(status.outstanding), tuple(lost))
+    # A number that somebody wrote and that leaves no room to count on.
+    claim = status.claim if status.claim < _MOST_CLAIMS else 0
+    return Ledger(claim, tuple(status.outstanding), tuple(lost))
 
 
 def ledger_status(ledger: Ledger) -> Object | None:
-    """The ledger for the status; None where there is nothing to remember."""
-    status: Object = {}
-    if ledger.claim:
-        status["claim"] = ledger.claim
-    if ledger.outstanding:
-        status["outstanding"] = sorted(ledger.outstanding)
-    if ledger.lost:
-        dearest = sorted(ledger.lost, key=lambda item: item.connections, reverse=True)[:MOST_LOST]
-        status["lost"] = [_lost(item) for item in sorted(dearest, key=lambda item: item.name)]
-    return status or None
+    """The ledger for the status; None where there is nothing to remember.
+
+    Empty lists are written, too: what somebody else put there would stay otherwise, since server-side
+    apply removes only what is its own.
+    """
+    if ledger == Ledger():
+        return None
+    dearest = sorted(ledger.lost, key=lambda item: item.connections, reverse=True)[:MOST_LOST]
+    return {
+        "claim": ledger.claim,
+        "outstanding": sorted(ledger.outstanding),
+        "lost": [_lost(item) for item in sorted(dearest, key=lambda item: item.name)],
+    }
 
 
 def _lost(item: LostPod) -> Object:

@@ -33,7 +33,8 @@ class Observed:
     should, with the PoolBudget that writes them (None: not a PoolBudget's). `histories` says what each
     of the live ones has told so far, and `needed_after` from when on that matters to any pod (seconds
     since 1970; None where pods may have been missed). `now` is when the looking began, and `changes_at`
-    when a charge falls next without any event.
+    when a charge falls next without any event. From `readable_by_all` on every kubelet sees what is
+    published now, and `oldest_pod` is since when the oldest pod has existed.
     """
 
     reference: BudgetReference
@@ -51,7 +52,9 @@ class Observed:
     neighbours: tuple[Neighbour, ...]
     lost: tuple[LostPod, ...]
     now: float
+    readable_by_all: float = 0.0
     changes_at: float | None = None
+    oldest_pod: float | None = None
     needed_after: float | None = None
 
     @property

@@ -21,12 +21,14 @@ class Consumption:
     """That a pod's containers read a ConfigMap, and when those that run now started.
 
     The first and the last of several starts, in seconds since 1970; None while any of the containers
-    has not started yet, or reads from a volume, which may be older than its start.
+    has not started yet, or reads from a volume, which may be older than its start. `has_run` says
+    whether any of them has started.
     """
 
     config_map: str
     first_start: float | None
     last_start: float | None
+    has_run: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +47,7 @@ class PodRecord:
     labels: Labels
     stage: PodStage | None
     created: float
+    scheduled: float | None
     deleted: float | None
     has_node: bool
     consumes: tuple[Consumption, ...]
@@ -65,6 +68,8 @@ class PodRecord:
             name=self.name,
             stage=self.stage,
             created=self.created,
+            scheduled=self.scheduled,
+            has_run=consumed is not None and consumed.has_run,
             started=None if consumed is None else consumed.first_start,
             last_started=None if consumed is None else consumed.last_start,
             deleted=self.deleted,
@@ -93,6 +98,7 @@ def pod_record(pod: Object) -> PodRecord:
         labels=tuple((sys.intern(key), sys.intern(value)) for key, value in sorted(labels.items())),
         stage=stage(pod),
         created=seconds(metadata.get("creationTimestamp")) or 0.0,
+        scheduled=_scheduled(pod),
         deleted=_deletion_asked_for(metadata),
         has_node=bool((pod.get("spec") or {}).get("nodeName")),
         consumes=tuple(_consumptions(pod)),
@@ -115,6 +121,14 @@ def stage(pod: Object) -> PodStage | None:
 def _runs(status: Object) -> bool:
     containers = (status.get("containerStatuses") or []) + (status.get("initContainerStatuses") or [])
     return any("running" in (container.get("state") or {}) for container in containers)
+
+
+def _scheduled(pod: Object) -> float | None:
+    """When the pod got its node."""
+    for condition in (pod.get("status") or {}).get("conditions") or []:
+        if condition.get("type") == "PodScheduled" and condition.get("status") == "True":
+            return seconds(condition.get("lastTransitionTime"))
+    return None
 
 
 def _deletion_asked_for(metadata: Object) -> float | None:
@@ -152,7 +166,10 @@ def _consumptions(pod: Object) -> Iterator[Consumption]:
         known = [start for start in found if start is not None]
         complete = len(known) == len(found)
         yield Consumption(
-            sys.intern(name), min(known) if complete else None, max(known) if complete else None
+            sys.intern(name),
+            min(known) if complete else None,
+            max(known) if complete else None,
+            has_run=bool(known) or (name in in_volumes and _runs(status)),
         )
 
 

@@ -19,6 +19,7 @@ from poolbudget.planning.inputs import PodStage
 logger = logging.getLogger(__name__)
 
 _PAGE = 500
+_METADATA_PAGE = 5000
 _FIRST_RETRY, _LAST_RETRY = 0.2, 5.0
 
 _HEALTHY = 10.0
@@ -64,7 +65,7 @@ class PodCache:
         is read by itself. Pods that the list no longer has stay until the watch tells of their end.
         """
         known = dict(self._pods[namespace]) if namespace in self._pods else {}
-        query: dict[str, str | int] = {"limit": _PAGE}
+        query: dict[str, str | int] = {"limit": _METADATA_PAGE}
         while True:
             page = await self._api.get_metadata(paths.pods(namespace), query)
             # An empty list of metadata comes as null.

@@ -21,7 +21,10 @@ MOST_AGE = 1.0
 
 
 class ClusterSurroundings:
-    """One reconcile of one PoolBudget. `written` and `failed` tell afterwards what became of its writes."""
+    """One reconcile of one PoolBudget.
+
+    `written`, `touched` and `failed` tell afterwards what became of its writes.
+    """
 
     def __init__(
         self,
@@ -38,6 +41,7 @@ class ClusterSurroundings:
         self._looked_at = 0.0
         self.written: list[Written] = []
         self.failed: dict[str, ApiError] = {}
+        self.touched: dict[str, str] = {}
 
     async def look(self) -> Observed:
         """Read the ledger, then everything else; pods come from the cache."""
@@ -48,9 +52,11 @@ class ClusterSurroundings:
         self._looked_at = time.monotonic()
         return await self._look(True)
 
-    async def lower(self, seen: Observed, decided: Plan) -> None:
+    async def lower(self, seen: Observed, decided: Plan) -> bool:
         """Write what the plan changes without raising it. Raises Conflict."""
-        await self._write(seen, [item for item in changes(seen, decided) if not item.raises])
+        todo = [item for item in changes(seen, decided) if not item.raises]
+        await self._write(seen, todo)
+        return any(item.before is not None and item.wanted.sizes.cap < item.before.cap for item in todo)
 
     def raised(self, seen: Observed, decided: Plan) -> frozenset[str]:
         """The ConfigMaps that the plan raises; none while another one cannot be lowered."""
@@ -61,7 +67,7 @@ class ClusterSurroundings:
     async def claim(self, seen: Observed, names: frozenset[str]) -> Observed:
         """Write a claim into the ledger. Raises Conflict, or ApiError."""
         number = next_revision(seen.ledger, seen.histories.values(), self._clock())
-        ledger = Ledger(number, tuple(sorted(names)), seen.ledger.lost)
+        ledger = Ledger(number, tuple(sorted(names)), seen.lost)
         status = {**(seen.manifest.get("status") or {}), "ledger": ledger_status(ledger)}
         manifest = await self._status(seen.manifest, status)
         return replace(seen, manifest=manifest, ledger=ledger)
@@ -70,7 +76,9 @@ class ClusterSurroundings:
         """Write ConfigMaps anew, raising nothing. Raises Conflict, or ApiError."""
         for name in sorted(names):
             try:
-                await touch(self._api, claimed, name, claimed.ledger.claim, self._clock())
+                version = await touch(self._api, claimed, name, claimed.ledger.claim, self._clock())
+                if version is not None:
+                    self.touched[name] = version
             except ApiError as error:
                 if error.is_not_found:
                     raise Conflict(f"ConfigMap {name} was deleted meanwhile") from error

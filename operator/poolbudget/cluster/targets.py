@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from poolbudget.cluster import config_map
 from poolbudget.cluster.api import Object
@@ -92,6 +92,16 @@ def needed_after(found: Found) -> float:
     return charges.needed_after(_readers(found), found.assumptions, found.now)
 
 
+def oldest_pod(found: Found) -> float | None:
+    """Since when the oldest pod has existed that reads any of the ConfigMaps (seconds since 1970)."""
+    return charges.oldest_pod(_readers(found), found.assumptions)
+
+
+def readable_by_all(found: Found) -> float:
+    """From when on every kubelet sees what is published now (seconds since 1970)."""
+    return charges.readable_by_all(found.histories.values(), found.assumptions)
+
+
 def next_change(found: Found) -> float | None:
     """When a charge falls next without any event (seconds since 1970)."""
     return charges.next_change(_readers(found), found.histories.values(), found.assumptions, found.now)
@@ -114,22 +124,28 @@ def existed_before(manifest: Object, name: str) -> bool:
 
 
 def _published(found: Found, spec: TargetSpec) -> PoolSizes | None:
-    """What the target's pods are told now. What is not written can neither be lowered nor be raised."""
-    live = found.live.get(spec.config_map_name)
-    if live is None or spec.update_mode is UpdateMode.OFF:
+    """The most that the target's pods are told now, by any of its ConfigMaps, whoever wrote it.
+
+    What is off is not written, and so can neither be lowered nor be raised.
+    """
+    if spec.update_mode is UpdateMode.OFF:
         return None
-    return config_map.published_sizes(live)
+    readable = [
+        config_map.readable_sizes(found.live[name]) for name in found.names_of(spec.key) if name in found.live
+    ]
+    return max((sizes for sizes in readable if sizes is not None), key=lambda sizes: sizes.cap, default=None)
 
 
 def _pods(found: Found, key: TargetKey, manifest: Object | None, bounds: TargetBounds) -> Iterator[Pod]:
     names = found.names_of(key)
     seen = set()
     for record in found.pods:
-        if belongs_to(record, key, manifest):
+        is_replica = belongs_to(record, key, manifest)
+        if is_replica or any(item.config_map in names for item in record.consumes):
             seen.add(record.uid)
             pod = _charged(found, record, names, bounds)
             if pod is not None:
-                yield pod
+                yield replace(pod, is_replica=is_replica)
     for item in found.ledger.lost:
         still_lost = found.now < item.since + found.assumptions.quarantine
         if item.target == key and item.uid not in seen and still_lost:
@@ -140,7 +156,8 @@ def _pods(found: Found, key: TargetKey, manifest: Object | None, bounds: TargetB
 def _charged(found: Found, record: PodRecord, names: list[str], bounds: TargetBounds) -> Pod | None:
     """The pod with its charge, which is the largest by any of the ConfigMaps that it reads."""
     read = [item.config_map for item in record.consumes if item.config_map in names]
-    worst = bounds.cost(bounds.max_per_pool) if bounds.max_per_pool is not None else found.usable or 0
+    # Not the target's maxPerPool: that may be younger than the pod.
+    worst = found.usable or 0
     best: Pod | None = None
     for name in read or names[:1]:
         facts = record.facts(name)

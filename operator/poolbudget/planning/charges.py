@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from poolbudget.planning.history import Entry, History
+from poolbudget.planning.history import UNKNOWN, Entry, History
 from poolbudget.planning.inputs import Charge, Pod, PodCost, PodStage, TargetBounds
 
 _WHOLE_SECONDS = 1.0
@@ -43,12 +43,15 @@ class PodFacts:
     reported; of several containers the first, and `last_started` the last. `deleted` is when deletion
     was asked for, `lost` when the pod vanished without a confirmed end. `reads` says whether any
     container refers to the ConfigMap at all, `reported` the revision that the pod itself says it applied.
+    `scheduled` is when it got its node, and `has_run` whether a container that reads may have started.
     """
 
     uid: str
     name: str
     stage: PodStage
     created: float
+    scheduled: float | None = None
+    has_run: bool = False
     started: float | None = None
     last_started: float | None = None
     deleted: float | None = None
@@ -57,6 +60,11 @@ class PodFacts:
     reported: int | None = None
     template: str = ""
     has_node: bool = True
+
+    @property
+    def bound(self) -> float:
+        """From when on a kubelet can have read anything for it."""
+        return self.created if self.scheduled is None else max(self.created, self.scheduled)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,18 +104,18 @@ def charge(
 ) -> Charge:
     """The charge of one pod; see `charged_pod`."""
     cost = cost_in_its_time(facts, history, bounds, assumptions)
-    current = history.current
     if not facts.has_node:
         return Charge(0, 0, cost, "no node yet")
     if not facts.reads:
-        # Pools of its own making: counted like any other pod, and never surely more than that.
-        told = 0 if current is None or not current.cap else cost.at(current.cap)
-        return Charge(told, 0, None, "does not read the ConfigMap")
+        # Pools of its own making: room is kept as for a pod that starts anew.
+        return Charge(0, 0, cost, "does not read the ConfigMap")
     at_start = read_at_start(facts, history, assumptions)
     again = read_by_a_restart(facts, history, assumptions, now)
     next_cost = cost if may_start_again(facts, assumptions, now) else None
     if at_start.entries is None or again is None:
         return Charge(worst, 0, next_cost, f"{at_start.basis}, unknown what it read")
+    if any(entry.cap >= UNKNOWN for entry in (*at_start.entries, *again)):
+        return Charge(worst, 0, next_cost, f"{at_start.basis}, may have read what is not a size")
     first = most(at_start.entries, cost)
     later = most(again, cost)
     basis = at_start.basis if first >= later else "may restart"
@@ -138,7 +146,9 @@ def read_at_start(facts: PodFacts, history: History, assumptions: Assumptions) -
     """
     skew, lag = assumptions.clock_skew, assumptions.kubelet_lag
     if facts.started is None:
-        entries = history.readable(facts.created - lag - skew, float("inf"))
+        entries = history.readable(facts.bound - lag - skew, float("inf"))
+        if entries is not None and facts.has_run and not all(entry.cap for entry in entries):
+            entries = None  # it runs, and there was a time with nothing to read: it may be from before
         return Reading(entries, _lifecycle(facts) or "not started")
     if facts.reported is not None:
         applied = tuple(entry for entry in history.entries if entry.revision == facts.reported)
@@ -162,10 +172,14 @@ def read_by_a_restart(
     the kubelet knows of the pod's deletion it starts nothing any more.
     """
     lag, skew = assumptions.kubelet_lag, assumptions.clock_skew
-    since = now - assumptions.status_lag - lag - skew
+    born = facts.bound - lag - skew
+    if facts.lost is not None:
+        # Its status never tells again: what it may have read just before stays for the quarantine.
+        since = facts.lost - assumptions.status_lag - lag - skew
+        return history.readable(max(since, born), facts.lost + lag + skew)
     if not may_start_again(facts, assumptions, now):
         return ()
-    born = facts.created - lag - skew
+    since = now - assumptions.status_lag - lag - skew
     return history.readable(max(since, born), float("inf"))
 
 
@@ -193,11 +207,24 @@ def needed_after(pods: Iterable[PodFacts], assumptions: Assumptions, now: float)
     oldest = now - assumptions.status_lag - lag
     for facts in pods:
         if facts.started is None:
-            oldest = min(oldest, facts.created - lag)
+            oldest = min(oldest, facts.bound - lag)
         else:
             oldest = min(oldest, facts.started - lag - assumptions.creation)
+        if facts.lost is not None:
+            oldest = min(oldest, facts.lost - assumptions.status_lag - lag)
     # A second to spare: the times in a history are rounded.
     return oldest - _WHOLE_SECONDS
+
+
+def oldest_pod(pods: Iterable[PodFacts], assumptions: Assumptions) -> float | None:
+    """Since when the oldest of the pods has existed (seconds since 1970); None without any."""
+    return min((facts.created - assumptions.clock_skew for facts in pods), default=None)
+
+
+def readable_by_all(histories: Iterable[History], assumptions: Assumptions) -> float:
+    """From when on every kubelet sees what is published now (seconds since 1970)."""
+    ends = [entry.until for history in histories for entry in history.entries if entry.until is not None]
+    return max(ends, default=0.0) + assumptions.kubelet_lag + assumptions.clock_skew
 
 
 def next_change(

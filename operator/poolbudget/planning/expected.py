@@ -85,16 +85,18 @@ def coming_pods(target: Target, reserve_for: ReserveFor) -> ComingPods:
     workload = target.workload
     if workload is None:
         return ComingPods(0 if target.pods else 1, 0)
-    live = sum(pod.stage in _LIVE for pod in target.pods)
-    possible = _possible_new(workload, live) + _replaceable(workload, len(target.pods) - live)
+    replicas = [pod for pod in target.pods if pod.is_replica]
+    live = sum(pod.stage in _LIVE for pod in replicas)
+    possible = _possible_new(workload, live) + _replaceable(workload, len(replicas) - live)
     if reserve_for is ReserveFor.MAX_REPLICAS:
         return ComingPods(max(possible, 0 if live else 1), 0)
-    wanted = reserved_replicas(workload, reserve_for)
+    present = max(live, workload.desired)
     if _is_rolling_out(target):
-        wanted = max(wanted, workload.desired + workload.max_surge.rounded_up(workload.desired))
-    starting = max(0, wanted - live)
+        present = max(present, workload.desired + workload.max_surge.rounded_up(workload.desired))
+    starting = present - live
     if reserve_for is ReserveFor.NEXT_STEP:
-        starting = max(starting, workload.first_wave())
+        step = max(0, reserved_replicas(workload, reserve_for) - present)
+        starting += max(step, workload.first_wave())
     if not live:
         starting = max(1, starting)
     return ComingPods(starting, max(0, possible - starting))
@@ -113,7 +115,7 @@ def _replaceable(workload: Workload, terminating: int) -> int:
 
 def _is_rolling_out(target: Target) -> bool:
     """Whether pods of two templates live side by side."""
-    return len({pod.template for pod in target.pods if pod.stage in _LIVE}) > 1
+    return len({pod.template for pod in target.pods if pod.stage in _LIVE and pod.is_replica}) > 1
 
 
 _LIVE = (PodStage.STARTING, PodStage.RUNNING)

@@ -10,6 +10,9 @@ from dataclasses import dataclass, replace
 
 from poolbudget.planning.inputs import PodCost
 
+UNKNOWN = 2**40
+"""A cap that stands for "anything": somebody wrote what is not a size."""
+
 MOST_ENTRIES = 24
 """Entries kept in one annotation: about 2 KiB."""
 
@@ -110,12 +113,24 @@ def settled(history: History, now: float) -> History:
     return History((*former, *history.entries[-1:]))
 
 
-def trimmed(history: History, needed_after: float) -> History:
-    """The history without the entries that ended before `needed_after`: nobody can have read them."""
-    kept = tuple(entry for entry in history.entries if entry.until is None or entry.until >= needed_after)
-    dropped = len(history.entries) - len(kept)
-    if not dropped:
+def trimmed(history: History, needed_after: float, oldest_pod: float | None = None) -> History:
+    """The history without the entries that ended before `needed_after`: nobody can have read them.
+
+    What a pod cost then is still needed while a pod of that time lives: `oldest_pod` is since when the
+    oldest one has existed, None where there is none. Only the beginning is dropped: there are no gaps.
+    """
+    current = history.current
+
+    def is_needed(entry: Entry) -> bool:
+        if entry.until is None or entry.until >= needed_after:
+            return True
+        costs_otherwise = current is not None and entry.cap > 0 and entry.cost != current.cost
+        return costs_otherwise and oldest_pod is not None and entry.until >= oldest_pod
+
+    first = next((index for index, entry in enumerate(history.entries) if is_needed(entry)), 0)
+    if not first:
         return history
+    kept = history.entries[first:]
     # What came before is known not to matter, for anybody: the first entry stands for it.
     return History((replace(kept[0], since=min(kept[0].since, needed_after)), *kept[1:]))
 
@@ -145,16 +160,17 @@ def next_history(
     cost: PodCost,
     now: float,
     needed_after: float | None,
+    oldest_pod: float | None = None,
 ) -> History:
     """The history to write along with a cap; `history` is None where there is no ConfigMap.
 
-    `is_first` says that there never was one. Entries that ended before `needed_after` are dropped; None
-    where pods may have been missed that still need them.
+    `is_first` says that there never was one. Entries that ended before `needed_after` are dropped (see
+    `trimmed`); None where pods may have been missed that still need them.
     """
     if history is None:
         begin = first_entry if is_first else new_beginning
         return begin(revision, cap, cost, now)
     history = settled(history, now)
     if needed_after is not None:
-        history = trimmed(history, needed_after)
+        history = trimmed(history, needed_after, oldest_pod)
     return extended(history, revision, cap, cost, now)

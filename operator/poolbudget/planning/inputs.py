@@ -108,7 +108,8 @@ class Charge:
 class Pod:
     """A pod that exists and has not ended. `template` tells the generations of a rollout apart.
 
-    A pod without a node holds nothing yet.
+    A pod without a node holds nothing yet. One that is no replica reads the target's sizes without being
+    one of its workload's pods, such as a Job's.
     """
 
     uid: str
@@ -117,6 +118,7 @@ class Pod:
     charge: Charge
     template: str = ""
     has_node: bool = True
+    is_replica: bool = True
 
     def allocated(self, cap: int | None) -> int:
         """What the pod may open while `cap` is published (None: nothing is)."""

@@ -46,6 +46,12 @@ _COUNT_PACE = (2.0, 15.0)
 """The same for a status that differs in mere counts: a burst of pods is one write and not hundreds."""
 
 
+_FIRST_PAUSE, _LAST_PAUSE = 0.05, 10.0
+"""Seconds before planning anew after the second and any later conflict in a row."""
+
+_CONFLICTS_BEFORE_REPORT = 4
+
+
 class BudgetGone(Exception):
     """The PoolBudget is deleted, or about to be."""
 
@@ -63,6 +69,7 @@ class Controller:
         self.pods = PodCache(api, namespaces, self._pod_changed, assumptions.quarantine, clock.now)
         self._raises: Pace[BudgetKey] = Pace(*RAISE_PACE)
         self._counts: Pace[BudgetKey] = Pace(*_COUNT_PACE)
+        self._conflicts: dict[BudgetKey, int] = {}
         self._own_writes: dict[tuple[str, str], str] = {}
         self._namespaces = namespaces
         self._indexed = asyncio.Event()
@@ -94,8 +101,19 @@ class Controller:
                 # Somebody wrote meanwhile: what was planned no longer counts.
                 logger.debug("%s: planned anew: %s", key, error)
                 outcome = "conflict"
-                self.queue.mark(key, urgent=True)
+                self._plan_anew(key)
+            else:
+                self._conflicts.pop(key, None)
         self._metrics.reconciles.labels(outcome).inc()
+
+    def _plan_anew(self, key: BudgetKey) -> None:
+        """At once after the first conflict, then with growing pauses."""
+        conflicts = self._conflicts.get(key, 0)
+        self._conflicts[key] = conflicts + 1
+        if conflicts:
+            self.queue.mark_after(key, min(_FIRST_PAUSE * 2**conflicts, _LAST_PAUSE))
+        else:
+            self.queue.mark(key, urgent=True)
 
     async def _reconcile(self, key: BudgetKey) -> str:
         surroundings = ClusterSurroundings(
@@ -105,12 +123,15 @@ class Controller:
             clock=clock.now,
         )
         try:
-            await reconcile(surroundings, lambda seen, decided, _: self._is_due(key, decided))
+            await reconcile(surroundings, lambda seen, decided, _: self._is_due(key, seen, decided))
         except BudgetGone:
             self.forget(key)
             return "gone"
         finally:
             self._remember(key, surroundings.written)
+            self._own_writes.update(
+                {(key.namespace, name): item for name, item in surroundings.touched.items()}
+            )
             await self._announce(key, surroundings.written)
         for error in surroundings.failed.values():
             raise error
@@ -140,8 +161,18 @@ class Controller:
             return await self.pods.read_now(namespace)
         return list(self.pods.in_namespace(namespace))
 
-    def _is_due(self, key: BudgetKey, decided: Plan) -> bool:
-        """Whether to raise now: new targets at once, larger shares once they have been stable."""
+    def _is_due(self, key: BudgetKey, seen: Observed, decided: Plan) -> bool:
+        """Whether to raise now: new targets at once, larger shares once they have been stable.
+
+        Never while a kubelet may still see something larger than what is published, and not always
+        while conflict follows conflict, so that the status is written in between.
+        """
+        unread = seen.readable_by_all - clock.now()
+        if unread > 0:
+            self.queue.mark_after(key, unread)
+            return False
+        if self._conflicts.get(key, 0) % _CONFLICTS_BEFORE_REPORT == _CONFLICTS_BEFORE_REPORT - 1:
+            return False
         grows = [target for target in decided.targets if target.waits_to_raise]
         if not grows or any(target.sizes is None for target in grows):
             return True
@@ -156,6 +187,8 @@ class Controller:
     ) -> None:
         if not decided.waits_to_raise:
             self._raises.forget(key)
+        if decided.waits_to_raise and seen.readable_by_all > clock.now():
+            self.queue.mark_after(key, seen.readable_by_all - clock.now())
         if seen.changes_at is not None:
             self.queue.mark_after(key, seen.changes_at - clock.now())
         status = new_status(Facts(seen, decided, surroundings.failed), timestamp(seen.now))
@@ -219,6 +252,7 @@ class Controller:
         self.prober.forget(key)
         self._raises.forget(key)
         self._counts.forget(key)
+        self._conflicts.pop(key, None)
         self._metrics.forget(key)
         if entry is not None:
             self.mark_endpoint(entry.endpoint)

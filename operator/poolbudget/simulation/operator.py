@@ -170,7 +170,7 @@ class SimulatedOperator:
             self._clock,
             lambda: {uid: facts for uid, facts in self._pods.items() if not self._is_over(facts)},
             self._assumptions,
-            self._planned,
+            self._in_force,
             self._told,
         )
         done: list[BaseException | None] = []
@@ -191,9 +191,16 @@ class SimulatedOperator:
         elif error is not None:
             raise error
 
-    def _is_due(self, seen: View, decided: Plan, _: frozenset[str]) -> bool:
+    def _in_force(self, seen: View, decided: Plan) -> None:
         if seen.changes_at is not None:
             self._simulation.after(seen.changes_at - self._clock() + 0.01, self.mark)
+        self._planned(seen, decided)
+
+    def _is_due(self, seen: View, decided: Plan, _: frozenset[str]) -> bool:
+        unread = seen.readable_by_all - self._clock()
+        if unread > 0:
+            self._simulation.after(unread, self.mark)
+            return False
         if any(target.waits_to_raise and target.sizes is None for target in decided.targets):
             return True
         wanted = tuple((target.key, target.start) for target in decided.targets)

@@ -91,6 +91,7 @@ class Run:
         self.world.skew = self.simulation.between((0.0, 0.95))
         self.bound = Bound(self.simulation, self.world)
         self._promptness = Promptness(self.simulation)
+        lags = Lags(kubelet=scenario.kubelet_lag) if lags is None else lags
         self._kubernetes = Kubernetes(self.simulation, self.world, self._may_read, self._changed, lags)
         self._assumptions = Assumptions() if assumptions is None else assumptions
         self.operators = [

@@ -139,7 +139,11 @@ class Faults(_Model):
 
 
 class Scenario(_Model):
-    """One cluster, one budget and what happens to them; everything is in connections and seconds."""
+    """One cluster, one budget and what happens to them; everything is in connections and seconds.
+
+    With `insideAssumptions` containers start no sooner than docs/safety.md assumes; without, overruns
+    are counted and are no failure. `kubeletLag` is how old a kubelet's view may really be.
+    """
 
     name: str
     description: str = ""
@@ -152,6 +156,7 @@ class Scenario(_Model):
     churn: Churn | None = None
     faults: Faults = Faults()
     inside_assumptions: bool = True
+    kubelet_lag: Annotated[float, Field(ge=0)] = 0.95
 
 
 def load(path: Path) -> Scenario:

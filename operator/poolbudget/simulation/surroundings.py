@@ -52,8 +52,9 @@ class SimulatedSurroundings:
         """Read everything anew, pods too."""
         return await self._look(is_complete=True)
 
-    async def lower(self, seen: View, decided: Plan) -> None:
+    async def lower(self, seen: View, decided: Plan) -> bool:
         """Write every ConfigMap that the plan changes without raising it."""
+        has_lowered = False
         for name, live in seen.config_maps.items():
             target = _planned_for(decided, name)
             if target is None or target.sizes is None:
@@ -63,6 +64,8 @@ class SimulatedSurroundings:
             is_new = current is None or (current.cap, current.cost) != (target.sizes.cap, bounds_cost)
             if is_new and target.sizes.cap <= live.sizes.cap:
                 await self._write(seen, name, target.sizes)
+                has_lowered |= target.sizes.cap < live.sizes.cap
+        return has_lowered
 
     def raised(self, seen: View, decided: Plan) -> frozenset[str]:
         """The ConfigMaps that the plan raises above what they say."""
@@ -76,7 +79,7 @@ class SimulatedSurroundings:
     async def claim(self, seen: View, names: frozenset[str]) -> View:
         """Write a claim into the ledger."""
         number = next_revision(seen.ledger, seen.histories.values(), self._clock())
-        ledger = Ledger(number, tuple(sorted(names)), seen.ledger.lost)
+        ledger = Ledger(number, tuple(sorted(names)), seen.lost)
         version = await self._ask(lambda: self._world.write_ledger(seen.ledger_version, ledger))
         return replace(seen, ledger=ledger, ledger_version=version)
 
@@ -127,6 +130,7 @@ class SimulatedSurroundings:
             _target(seen, name).bounds.pod_cost,
             now,
             charges.needed_after(seen.facts, self._assumptions, now) if seen.is_complete else None,
+            seen.oldest_pod,
         )
         expected = None if live is None else live.version
         await self._ask(lambda: self._world.write_config_map(name, expected, sizes, history))

@@ -52,6 +52,8 @@ class View:
     counted: frozenset[str]
     looked_at: float
     changes_at: float | None
+    readable_by_all: float
+    oldest_pod: float | None
     is_complete: bool
 
 
@@ -80,6 +82,8 @@ def view(found: Found, reserve_for: ReserveFor, looked_at: float, *, is_complete
         changes_at=charges.next_change(
             found.facts.values(), histories.values(), found.assumptions, found.now
         ),
+        readable_by_all=charges.readable_by_all(histories.values(), found.assumptions),
+        oldest_pod=charges.oldest_pod(found.facts.values(), found.assumptions),
         is_complete=is_complete,
     )
 

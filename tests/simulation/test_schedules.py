@@ -1,0 +1,234 @@
+"""Random schedules: the incidents by name, the faults, and that a missing guard is found."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from poolbudget.planning import charges, expected
+from poolbudget.planning.charges import Assumptions, PodFacts
+from poolbudget.planning.history import History
+from poolbudget.planning.inputs import Charge, PoolSizes, Workload
+from poolbudget.planning.plan import Fit
+from poolbudget.simulation.engine import Network, NoAnswer, Request, Simulation, Task
+from poolbudget.simulation.kubernetes import Lags
+from poolbudget.simulation.operator import SimulatedOperator
+from poolbudget.simulation.run import Policy, Run
+from poolbudget.simulation.scenario import Faults, Scenario, builtin, builtin_names
+from poolbudget.simulation.suite import run_all, shortest_failure
+from poolbudget.simulation.world import World
+
+INCIDENTS = [
+    "surge-fourth-pod",
+    "shared-neighbours",
+    "blue-green-cutover",
+    "estimate-too-high",
+    "five-replicas",
+    "second-pool",
+    "rollout-stalls",
+    "ten-to-hundred",
+    "old-and-new-tasks",
+    "seven-pods",
+    "pooler-replicas",
+    "workers-env",
+    "make-before-break",
+    "terminating-double",
+    "refused-upgrade",
+]
+FAULTS = Faults(
+    operators=2,
+    crash_per_minute=1.0,
+    stall_per_minute=0.5,
+    lost_reply=0.02,
+    lost=0.01,
+    late=0.01,
+    dropped_events=0.02,
+    latency=(0.001, 0.05),
+)
+
+
+@pytest.mark.parametrize("name", INCIDENTS)
+def test_incidents(name: str) -> None:
+    """What happened to people happens to the formula, and not to PoolBudget, faults or none."""
+    scenario = builtin(name)
+    assert Run(scenario, Policy.FORMULA, 0).play().overruns > 0
+    for seed in range(2):
+        for each in (scenario, scenario.model_copy(update={"faults": FAULTS})):
+            outcome = Run(each, Policy.POOLBUDGET, seed).play()
+            assert (outcome.overruns, outcome.problems) == (0, [])
+
+
+def test_too_small() -> None:
+    """The other side: 160 pods wait with a pool of 5 each, and the database idles."""
+    scenario = builtin("too-small")
+    small = Run(scenario, Policy.FORMULA, 0).play()
+    fair = Run(scenario, Policy.POOLBUDGET, 0).play()
+    assert small.held < 0.25
+    assert fair.held > 0.8
+    assert fair.smallest > 4 * small.smallest
+
+
+@pytest.mark.parametrize("name", [name for name in builtin_names() if name.startswith("outside-")])
+def test_outside_the_assumptions_it_says_so_and_settles(name: str) -> None:
+    outcome = Run(builtin(name), Policy.POOLBUDGET, 0).play()
+    assert outcome.overruns > 0, "this is what the scenario is for"
+    assert outcome.problems == []
+    if name in ("outside-jump", "outside-usable-lowered"):
+        # What can be seen is said at the first look. A kubelet's blindness cannot, nor a pod that lives
+        # on after its quarantine.
+        assert outcome.said_late == 0
+
+
+def test_nothing_grows_until_it_fits_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    grown: list[str] = []
+    writing = World.write_config_map
+
+    def watched(world: World, name: str, version: int | None, sizes: PoolSizes, history: History) -> int:
+        before = world.config_maps.get(name)
+        if before is not None and sizes.cap > before.sizes.cap and world.open > world.usable:
+            grown.append(f"{name}: {before.sizes} -> {sizes}")
+        return writing(world, name, version, sizes, history)
+
+    monkeypatch.setattr(World, "write_config_map", watched)
+    assert Run(builtin("outside-jump"), Policy.POOLBUDGET, 1).play().overruns > 0
+    assert grown == []
+
+
+def test_quiet_means_all_of_it_in_use_and_evenly() -> None:
+    for seed in range(3):
+        outcome = Run(builtin("step-by-step"), Policy.POOLBUDGET, seed).play()
+        assert outcome.quiet_share is not None
+        assert outcome.quiet_share >= 0.97
+        assert outcome.quiet_jain is not None
+        assert outcome.quiet_jain >= 0.99
+
+
+def overrun(scenario: Scenario, seeds: range) -> int | None:
+    """The first seed whose schedule exceeds usable."""
+    for seed in seeds:
+        if Run(scenario, Policy.POOLBUDGET, seed).play(aftermath=False).overruns:
+            return seed
+    return None
+
+
+def _terminating_for_nothing(*arguments: Any) -> Charge:
+    found = _charge(*arguments)
+    facts: PodFacts = arguments[0]
+    return replace(found, connections=0, next=None) if facts.deleted is not None else found
+
+
+_charge = charges.charge
+
+
+def _terminating_as_room(workload: Workload, live: int) -> int:
+    maximum = workload.maximum()
+    return max(0, maximum + workload.max_surge.rounded_up(maximum) - live - 3)
+
+
+@pytest.mark.parametrize(
+    ("module", "name", "instead"),
+    [
+        (charges, "charge", _terminating_for_nothing),
+        (expected, "_possible_new", lambda *_: 0),
+        (expected, "_possible_new", _terminating_as_room),
+    ],
+    ids=["terminating pods counted", "room kept for possible pods", "terminating pods are no room"],
+)
+def test_a_missing_rule_is_found(
+    monkeypatch: pytest.MonkeyPatch, module: Any, name: str, instead: Callable[..., Any]
+) -> None:
+    monkeypatch.setattr(module, name, instead)
+    assert overrun(builtin("tight"), range(40)) is not None
+
+
+def test_restarts_have_to_be_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Containers that crash all the time read what was raised for others' sake."""
+    monkeypatch.setattr(charges, "read_by_a_restart", lambda *_: ())
+    monkeypatch.setattr(charges, "may_start_again", lambda *_: False)
+    restless = builtin("tight").model_copy(
+        update={"churn": builtin("tight").churn.model_copy(update={"crash": 0.6})}  # type: ignore[union-attr]
+    )
+    assert overrun(restless, range(60)) is not None
+
+
+def test_lost_pods_have_to_be_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    scenario = builtin("outside-force-delete").model_copy(
+        update={
+            "inside_assumptions": True,
+            "actions": [
+                action.model_copy(update={"seconds": 200.0})
+                for action in builtin("outside-force-delete").actions
+            ],
+            "duration": 250.0,
+        }
+    )
+    crash = scenario.actions[1].model_copy(update={"at": 150.0})
+    scenario = scenario.model_copy(update={"actions": [scenario.actions[0], crash]})
+    assert overrun(scenario, range(3)) is None
+    monkeypatch.setattr(SimulatedOperator, "_lose", lambda self, facts: self._pods.pop(facts.uid, None))
+    assert overrun(scenario, range(3)) is not None
+
+
+def test_a_failure_is_made_small_and_can_be_replayed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(expected, "_possible_new", lambda *_: 0)
+    seed = overrun(builtin("tight"), range(40))
+    assert seed is not None
+    whole = Run(builtin("tight"), Policy.POOLBUDGET, seed).play()
+    small = shortest_failure(builtin("tight"), seed)
+    assert not small.is_good
+    assert len(small.trace) <= len(whole.trace)
+    assert Run(builtin("tight"), Policy.POOLBUDGET, seed).play().trace == whole.trace
+
+
+def test_runs_on_several_cores_say_the_same_as_on_one() -> None:
+    progress: list[int] = []
+    [summary] = run_all([builtin("five-replicas")], [Policy.POOLBUDGET], range(6), progress.append, 2)
+    alone = [Run(builtin("five-replicas"), Policy.POOLBUDGET, seed).play() for seed in range(6)]
+    assert sum(progress) == summary.schedules == 6
+    assert summary.worst == max(outcome.worst for outcome in alone)
+    assert summary.mean("writes") == sum(outcome.writes for outcome in alone) / 6
+
+
+@pytest.mark.parametrize(
+    ("network", "arrives", "answered"),
+    [
+        (Network(), True, True),
+        (Network(lost=1.0), False, False),
+        (Network(lost_reply=1.0), True, False),
+        (Network(late=1.0), True, False),
+    ],
+    ids=["well", "lost", "reply lost", "late"],
+)
+def test_what_may_become_of_a_write(network: Network, arrives: bool, answered: bool) -> None:
+    simulation = Simulation(1)
+    arrived: list[float] = []
+    heard: list[BaseException | None] = []
+
+    async def write() -> None:
+        await Request(lambda: arrived.append(simulation.now), is_write=True)
+
+    Task(simulation, write(), lambda: network, heard.append)
+    simulation.run(200.0)
+    assert bool(arrived) == arrives
+    assert [type(error) for error in heard] == [type(None) if answered else NoAnswer]
+    if network.late:
+        assert arrived[0] >= network.timeout
+
+
+def test_the_operator_says_that_it_may_exceed_before_it_grows() -> None:
+    told: list[Fit] = []
+    run = Run(builtin("outside-usable-lowered"), Policy.POOLBUDGET, 0)
+    for operator in run.operators:
+        operator._told = told.append
+    run.play(aftermath=False)
+    assert Fit.EXCEEDS in told
+    assert told[-1] is Fit.FITS
+
+
+def test_assumptions_and_lags_can_be_chosen() -> None:
+    strict = Assumptions(kubelet_lag=5.0, status_lag=30.0, clock_skew=1.0)
+    lags = Lags(kubelet=4.9, status=29.0)
+    assert Run(builtin("tight"), Policy.POOLBUDGET, 0, strict, lags).play(aftermath=False).overruns == 0
