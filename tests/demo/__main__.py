@@ -103,7 +103,12 @@ class Play:
             with self.show.running():
                 await self._until("3 pods hold their pools", lambda: self._settled(3), sampling)
                 await self._for(3, sampling)
-                self._mark("minReplicas 3 -> 9")
+                # One step of the autoscaler after the other: it at most doubles the pods.
+                self._mark("minReplicas 3 -> 6")
+                await asyncio.to_thread(self._scene.scale_by_autoscaler, 6, 9)
+                await self._until("6 pods hold their pools", lambda: self._settled(6), sampling)
+                await self._for(3, sampling)
+                self._mark("minReplicas 6 -> 9")
                 await asyncio.to_thread(self._scene.scale_by_autoscaler, 9, 9)
                 await self._until("9 pods hold their pools", lambda: self._settled(9), sampling)
                 await self._for(5, sampling)

@@ -71,23 +71,23 @@ QUARTER = RolloutLimit(25, percent=True)
 
 
 def test_room_for_a_rollout_is_kept() -> None:
-    """8 pods: the first wave of 2 + 2, and the rest of the generation beside the one that terminates."""
+    """8 pods: a surge of 2, a wave of 2 + 2 beside those that end for it, and the rest at their floor."""
     workload = Workload(8, QUARTER, max_unavailable=QUARTER, waves=31)
-    assert coming_pods(target(workload, pods(8)), ReserveFor.NEXT_STEP) == ComingPods(2 + 2, 6)
+    assert coming_pods(target(workload, pods(8)), ReserveFor.NEXT_STEP) == ComingPods(2 + 4, 4)
 
 
 def test_one_wave_where_old_pods_end_before_the_next() -> None:
     workload = Workload(8, QUARTER, max_unavailable=QUARTER, waves=1)
-    assert coming_pods(target(workload, pods(8)), ReserveFor.NEXT_STEP) == ComingPods(2 + 2, 2)
+    assert coming_pods(target(workload, pods(8)), ReserveFor.NEXT_STEP) == ComingPods(2 + 4, 0)
 
 
 def test_terminating_pods_never_make_room_for_scaling() -> None:
     """30 pods at 25 %: counted as used up, terminating ones let 170 of 155 be promised."""
     workload = Workload(30, QUARTER, max_unavailable=QUARTER, waves=31)
     before = coming_pods(target(workload, pods(30)), ReserveFor.NEXT_STEP)
-    assert before == ComingPods(8 + 7, 23)
+    assert before == ComingPods(8 + 15, 15)
     in_rollout = coming_pods(target(workload, pods(23, terminating=7)), ReserveFor.NEXT_STEP)
-    assert in_rollout == ComingPods(7 + 15, 16)
+    assert in_rollout == ComingPods(7 + 8 + 8, 15)
 
 
 def test_a_rollout_that_is_under_way_starts_its_surge() -> None:
@@ -102,9 +102,18 @@ def test_a_stateful_set_replaces_in_place() -> None:
     )
 
 
-def test_a_missing_or_empty_workload_is_ready_for_its_first_pod() -> None:
-    assert coming_pods(target(None), ReserveFor.NEXT_STEP).starting == 1
-    assert coming_pods(target(Workload(0, QUARTER)), ReserveFor.NEXT_STEP).starting == 1
+def test_a_missing_or_empty_workload_is_ready_for_the_first_pods() -> None:
+    for unseen in (target(None), target(Workload(0, QUARTER))):
+        assert coming_pods(unseen, ReserveFor.NEXT_STEP).starting == 4
+        assert coming_pods(unseen, ReserveFor.CURRENT_PODS).starting == 1
+
+
+def test_a_rollout_goes_on_at_the_same_size_while_old_pods_end_in_time() -> None:
+    """3 pods: 5 at the most live or end at any time, so each may have the same as before."""
+    workload = Workload(3, QUARTER, max_unavailable=QUARTER, waves=31)
+    assert coming_pods(target(workload, pods(3)), ReserveFor.NEXT_STEP).starting == 2
+    assert coming_pods(target(workload, pods(4)), ReserveFor.NEXT_STEP).starting == 1
+    assert coming_pods(target(workload, pods(4, terminating=1)), ReserveFor.NEXT_STEP).starting == 0
 
 
 def test_pods_of_a_deleted_workload_are_not_replaced() -> None:

@@ -77,17 +77,19 @@ def coming_pods(target: Target, reserve_for: ReserveFor) -> ComingPods:
     """The pods to keep room for, beside those that exist.
 
     With NextStep the next step may be a rollout's as well as the autoscaler's: it begins without a
-    warning, and the pods of its first wave shall not start with less than those that they replace. A
-    workload that does not exist yet, or has no pods, is sized for the first one to come.
+    warning, and its pods shall not start with less than those that they replace. Of a workload that does
+    not exist yet, or has no pods, as many are expected as an autoscaler starts at once.
     """
     if target.is_former:
         return ComingPods(0, 0)
     workload = target.workload
+    unseen = _LIMIT_MINIMUM if reserve_for is ReserveFor.NEXT_STEP else 1
     if workload is None:
-        return ComingPods(0 if target.pods else 1, 0)
+        return ComingPods(0 if target.pods else unseen, 0)
     replicas = [pod for pod in target.pods if pod.is_replica]
     live = sum(pod.stage in _LIVE for pod in replicas)
-    possible = _possible_new(workload, live) + _replaceable(workload, len(replicas) - live)
+    terminating = len(replicas) - live
+    possible = _possible_new(workload, live) + _replaceable(workload, terminating)
     if reserve_for is ReserveFor.MAX_REPLICAS:
         return ComingPods(max(possible, 0 if live else 1), 0)
     present = max(live, workload.desired)
@@ -96,9 +98,9 @@ def coming_pods(target: Target, reserve_for: ReserveFor) -> ComingPods:
     starting = present - live
     if reserve_for is ReserveFor.NEXT_STEP:
         step = max(0, reserved_replicas(workload, reserve_for) - present)
-        starting += max(step, workload.first_wave())
-    if not live:
-        starting = max(1, starting)
+        starting += max(step, workload.in_rollout(present, terminating))
+    if not workload.desired and not live:
+        starting = max(unseen, starting)
     return ComingPods(starting, max(0, possible - starting))
 
 

@@ -189,9 +189,16 @@ class Workload:
         """
         return min(replicas, max(1, self._wave(replicas)) * self.waves)
 
-    def first_wave(self) -> int:
-        """Pods that a rollout may start at once."""
-        return min(self.desired, self._wave(self.desired)) if self.waves else 0
+    def in_rollout(self, live: int, terminating: int) -> int:
+        """Pods that a rollout may start before any of those that they replace has ended.
+
+        The surge, and one wave beside the pods that terminate for it, less what of both is there
+        already: old pods that end before the next wave comes are replaced at the same size throughout.
+        """
+        if not self.waves:
+            return 0
+        surge = max(0, self.desired + self.max_surge.rounded_up(self.desired) - max(live, self.desired))
+        return min(self.desired, surge + max(0, self._wave(self.desired) - terminating))
 
     def _wave(self, replicas: int) -> int:
         return self.max_surge.rounded_up(replicas) + self.max_unavailable.rounded_down(replicas)

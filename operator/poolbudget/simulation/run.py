@@ -92,7 +92,7 @@ class Run:
         self.bound = Bound(self.simulation, self.world)
         self._promptness = Promptness(self.simulation)
         lags = Lags(kubelet=scenario.kubelet_lag) if lags is None else lags
-        self._kubernetes = Kubernetes(self.simulation, self.world, self._may_read, self._changed, lags)
+        self.kubernetes = Kubernetes(self.simulation, self.world, self._may_read, self._changed, lags)
         self._assumptions = Assumptions() if assumptions is None else assumptions
         self.operators = [
             SimulatedOperator(
@@ -106,7 +106,8 @@ class Run:
             )
             for _ in range(scenario.faults.operators if policy is Policy.POOLBUDGET else 0)
         ]
-        self._happenings = Happenings(self.simulation, self.world, self._kubernetes, self.operators)
+        self._happenings = Happenings(self.simulation, self.world, self.kubernetes, self.operators)
+        self._may_read_at_once = policy is not Policy.POOLBUDGET or not scenario.inside_assumptions
         self._said_late = 0
         self._charged: int | None = None
         self._held: list[float] = []
@@ -119,7 +120,7 @@ class Run:
         for operator in self.operators:
             operator.start()
         for target in self.world.targets.values():
-            self._kubernetes.begin(target)
+            self.kubernetes.begin(target)
         if self.policy is not Policy.POOLBUDGET:
             self._publish_simply()
         self._happenings.begin()
@@ -136,8 +137,12 @@ class Run:
             outcome.quiet_share, outcome.quiet_jain = after.share_in_use, after.fairness
         return outcome
 
+    def let_everybody_start(self) -> None:
+        """From now on containers start as soon as they can, plan or no plan."""
+        self._may_read_at_once = True
+
     def _may_read(self, pod: SimulatedPod) -> float | None:
-        if self.policy is not Policy.POOLBUDGET or not self.scenario.inside_assumptions:
+        if self._may_read_at_once:
             return 0.0
         return self._promptness.may_read(pod)
 
