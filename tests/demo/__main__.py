@@ -17,7 +17,7 @@ from rich.table import Table
 
 from cluster.operator_process import REPOSITORY
 from demo.plot import draw
-from demo.sampling import Course, Sampler, View
+from demo.sampling import STAGES, Course, Sampler, View
 from demo.scene import BUDGET, CONFIG_MAP, NAMESPACE, Scene
 from poolbudget.planning.inputs import PodStage
 
@@ -67,7 +67,7 @@ class Show:
             over = view.usable and view.backends > view.usable
             table.add_row(
                 f"{view.seconds:.0f} s",
-                *(str(view.pods[stage]) for stage in PodStage),
+                *(str(view.pods[stage]) for stage in STAGES),
                 view.sizes,
                 str(view.allocated),
                 str(view.usable),

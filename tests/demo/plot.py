@@ -6,8 +6,7 @@ from pathlib import Path
 
 import matplotlib as mpl
 
-from demo.sampling import Course
-from poolbudget.planning.inputs import PodStage
+from demo.sampling import STAGES, Course
 
 mpl.use("Agg")
 # Text stays text and no date is written: the same course gives the same file.
@@ -36,14 +35,16 @@ def draw(course: Course, marks: list[tuple[float, str]], path: Path) -> None:
     above.plot(*zip(*counted, strict=True), color="#2471a3", linewidth=2, label="backends counted")
     above.set_ylabel("connections")
     above.set_ylim(0, max(view.usable for view in views) * 1.25)
-    for seconds, text in marks:
+    for row, (seconds, text) in enumerate(marks):
         for axes in (above, below):
             axes.axvline(seconds, color="#bbbbbb", linewidth=1)
-        above.annotate(text, (seconds, 0.97), xycoords=("data", "axes fraction"), va="top", fontsize=9)
+        above.annotate(
+            text, (seconds, 0.97 - 0.06 * (row % 2)), xycoords=("data", "axes fraction"), va="top", fontsize=9
+        )
     below.stackplot(
         times,
-        [[view.pods[stage] for view in views] for stage in reversed(PodStage)],
-        labels=[stage.value.lower() for stage in reversed(PodStage)],
+        [[view.pods[stage] for view in views] for stage in reversed(STAGES)],
+        labels=[stage.value.lower() for stage in reversed(STAGES)],
         colors=["#e59866", "#7fb3d5", "#d5d8dc"],
         step="post",
     )

@@ -14,6 +14,9 @@ from poolbudget.cluster.api import Api
 from poolbudget.cluster.pod_records import stage
 from poolbudget.planning.inputs import PodStage
 
+STAGES = (PodStage.STARTING, PodStage.RUNNING, PodStage.TERMINATING)
+"""What the pods of the API server can be; a lost one is no longer there."""
+
 COUNT_EVERY = 0.02
 """Seconds between two counts of backends."""
 
@@ -113,7 +116,7 @@ class Sampler:
         data = (config_map or {}).get("data") or {}
         return View(
             seconds=self.seconds(),
-            pods={kind: stages.count(kind) for kind in PodStage},
+            pods={kind: stages.count(kind) for kind in STAGES},
             pool_size=data.get("POOL_SIZE", ""),
             max_overflow=data.get("MAX_OVERFLOW", ""),
             allocated=status.get("allocated", 0),

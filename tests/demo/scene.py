@@ -66,12 +66,11 @@ class Scene:
             f"--from-literal=url={self.postgres.url('monitor', 'orders', 'monitor')}",
         )
         manifests = [self._adapted(item) for item in self._samples()]
-        # First the PoolBudget: a container whose ConfigMap is not there yet waits for some seconds.
-        self.cluster.apply(*(item for item in manifests if item["kind"] == "PoolBudget"))
+        # As `kubectl apply -k` does: the containers wait for some seconds until their ConfigMap is there.
+        self.cluster.apply(*manifests)
         self.cluster.kubectl(
             "wait", "--for=create", f"configmap/{CONFIG_MAP}", f"--namespace={NAMESPACE}", "--timeout=30s"
         )
-        self.cluster.apply(*(item for item in manifests if item["kind"] != "PoolBudget"))
 
     def scale_by_autoscaler(self, least: int, most: int) -> None:
         """Change the autoscaler's bounds; it obeys at once, also without metrics."""

@@ -63,8 +63,9 @@ def test_the_whole_demonstration(node: Node, repository: Path, tmp_path: Path) -
     assert "POOL_SIZE" in output
     worst = re.search(r"Worst moment: (\d+) of 155 usable connections", output)
     assert worst is not None
-    # Nine pods held every slot: the database must have seen that.
-    assert int(worst.group(1)) > 100
+    # Pods held every slot that they were given: the database must have seen that.
+    assert int(worst.group(1)) > 50
+    assert "within the budget; 0 refused" in output
     assert "backends counted" in picture.read_text()
     picture.unlink()
     wait_until_nothing_is_left()

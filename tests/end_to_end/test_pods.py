@@ -16,6 +16,7 @@ from helpers import (
     deployment,
     eventually,
     secret,
+    sizes,
     status,
     wait_for_reason,
     wait_for_sizes,
@@ -66,19 +67,22 @@ def test_pods_start_with_the_published_sizes_and_new_ones_with_smaller_ones(
         },
     }
     cluster.apply(budget(namespace), autoscaler, reporting(namespace, 2))
-    # One step of the autoscaler from 2 pods is 4 pods: 155 / 4.
-    wait_for_sizes(cluster, namespace, (26, 11))
+    # One step of the autoscaler from 2 pods is 4 pods, and there may be 4 more: (155 - 4) / 4.
+    wait_for_sizes(cluster, namespace, (25, 11))
     eventually(lambda: read_sizes(cluster, namespace), lambda seen: len(seen) == 2 and all(seen))
     cluster.kubectl(
         *("patch", "hpa", "api", f"--namespace={namespace}"),
-        '--patch={"spec": {"minReplicas": 6, "maxReplicas": 6}}',
+        '--patch={"spec": {"minReplicas": 4}}',
     )
     found = eventually(
         lambda: read_sizes(cluster, namespace),
-        lambda seen: len(seen) == 6 and all(line.startswith("sizes") for line in seen),
+        lambda seen: len(seen) == 4 and all(line.startswith("sizes") for line in seen),
     )
-    # 155 / 6: what was published at the scaling is what every new pod has read.
-    assert found[2:] == ["sizes 18 7"] * 4
+    # What was published at the scaling is what every new pod has read, and not what was there before.
+    assert found[:2] == ["sizes 25 11"] * 2
+    pool_size, max_overflow = sizes(cluster, namespace) or (0, 0)
+    assert found[2:] == [f"sizes {pool_size} {max_overflow}"] * 2
+    assert pool_size + max_overflow < 36
 
 
 def test_a_container_without_its_config_map_waits_and_then_starts(

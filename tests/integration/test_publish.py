@@ -123,7 +123,7 @@ def test_a_foreign_config_map_is_never_touched(
 def test_replicas_0_and_back(cluster: Cluster, operator: OperatorProcess, namespace: str) -> None:
     cluster.apply(deployment(namespace, replicas=0), budget(namespace))
     wait_for_reason(cluster, namespace, "Ready", "Balanced")
-    wait_for_sizes(cluster, namespace, (108, 46))  # sized for the first pod
+    wait_for_sizes(cluster, namespace, (27, 11))  # sized for the 4 pods of a first step
     scale(cluster, namespace, 3)
     wait_for_sizes(cluster, namespace, (35, 15))
 
