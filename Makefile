@@ -20,10 +20,10 @@ test-fast: $(VENV)/.installed ## Lint, types and unit tests: no cluster, in seco
 	@$(RUN) -m stages --fast
 
 suite: $(VENV)/.installed ## Try to break the bound with 10,000 schedules: some 30 minutes on two cores.
-	@$(VENV)/bin/poolbudget simulate --suite -n 400 --policy poolbudget
+	@$(VENV)/bin/poolbudget simulate --suite -n 460 --policy poolbudget
 
 nightly: $(VENV)/.installed ## The same with 1,000,000 schedules: for a night on many cores.
-	@$(VENV)/bin/poolbudget simulate --suite -n 40000 --policy poolbudget
+	@$(VENV)/bin/poolbudget simulate --suite -n 46000 --policy poolbudget
 
 trade-off: $(VENV)/.installed ## Write the table and the curve of docs/safety.md anew.
 	@$(RUN) -m bench.trade_off

@@ -40,7 +40,7 @@ STAGES = (
     _pytest("unit tests", "unit", is_slow=False),
     _pytest("simulation tests", "simulation"),
     Stage(
-        "1,000 schedules", (*_POOLBUDGET, "simulate", "--suite", "-n", "40", "--policy", "poolbudget"), True
+        "1,000 schedules", (*_POOLBUDGET, "simulate", "--suite", "-n", "46", "--policy", "poolbudget"), True
     ),
     _pytest("integration tests", "integration"),
     _pytest("end-to-end tests", "end_to_end"),

@@ -64,8 +64,11 @@ class Surroundings(Protocol[View]):
     async def check(self, seen: View) -> None:
         """Raise Conflict if the ledger is no longer the one that was seen."""
 
-    async def raise_(self, seen: View, decided: Plan) -> None:
-        """Write the ConfigMaps that the plan raises. Raises Conflict if the look is too old by now."""
+    async def raise_(self, seen: View, decided: Plan) -> bool:
+        """Write the ConfigMaps that the plan raises; returns False where that is not to be done.
+
+        Raises Conflict if the look is too old by now.
+        """
 
     async def report(self, seen: View, decided: Plan) -> None:
         """The plan is in force: write the status, with a ledger that claims nothing any more."""
@@ -110,5 +113,5 @@ async def _raise(surroundings: Surroundings[View], first: View, wanted: frozense
     decided = plan(replace(seen.inputs, may_raise=True))
     if not surroundings.raised(seen, decided) <= names:
         raise Conflict("more could be raised by now than was claimed")
-    await surroundings.raise_(seen, decided)
-    return seen, decided
+    has_raised = await surroundings.raise_(seen, decided)
+    return seen, decided if has_raised else cautious

@@ -18,6 +18,7 @@ from poolbudget.resource.times import seconds
 
 BUDGET = BudgetReference("shop", "orders", "uid-1")
 KEY = TargetKey("Deployment", "api")
+NOW = 1_800_000_000.0
 COST = PodCost(2, 1)
 FIRST = first_entry(5, 50, COST, 1_700_000_000.0)
 SECOND = extended(settled(FIRST, 1_700_000_050.0), 6, 17, COST, 1_700_000_100.25)
@@ -35,12 +36,12 @@ def manifest(history: History, sizes: PoolSizes, arrived: str | None = None) -> 
 
 
 def test_what_is_written_is_read_back() -> None:
-    assert config_map.history_of(manifest(SECOND, PoolSizes(12, 5)), BUDGET) == SECOND
+    assert config_map.history_of(manifest(SECOND, PoolSizes(12, 5)), BUDGET, NOW) == SECOND
 
 
 def test_the_former_entry_ends_when_the_api_server_had_the_write() -> None:
     live = manifest(SECOND, PoolSizes(12, 5), arrived="2023-11-14T22:15:02Z")
-    read = config_map.history_of(live, BUDGET)
+    read = config_map.history_of(live, BUDGET, NOW)
     assert read.entries[-2].until == seconds("2023-11-14T22:15:03Z")
     assert read.entries[-1].until is None
 
@@ -64,13 +65,13 @@ def test_the_former_entry_ends_when_the_api_server_had_the_write() -> None:
 def test_a_record_that_makes_no_sense_is_lost(text: str) -> None:
     live = manifest(SECOND, PoolSizes(12, 5))
     live["metadata"]["annotations"][config_map.HISTORY] = text
-    assert config_map.history_of(live, BUDGET) == History()
+    assert config_map.history_of(live, BUDGET, NOW) == History()
 
 
 def test_what_somebody_wrote_into_the_data_may_have_been_read() -> None:
     live = manifest(SECOND, PoolSizes(12, 5))
     live["data"]["POOL_SIZE"] = "90"
-    read = config_map.history_of(live, BUDGET)
+    read = config_map.history_of(live, BUDGET, NOW)
     assert [entry.cap for entry in read.entries] == [0, 50, 17, 95]
     assert [entry.until for entry in read.entries[-2:]] == [None, None]
 
@@ -79,9 +80,16 @@ def test_an_edit_is_dated_where_the_api_server_tells() -> None:
     live = manifest(SECOND, PoolSizes(12, 5))
     live["data"]["POOL_SIZE"] = "90"
     live["metadata"]["managedFields"] = [
-        {"manager": "kubectl-patch", "operation": "Update", "time": "2023-11-15T00:00:00Z"}
+        {
+            "manager": "kubectl-patch",
+            "operation": "Update",
+            "time": "2023-11-15T00:00:00Z",
+            "fieldsV1": {"f:data": {"f:POOL_SIZE": {}}},
+        },
+        # Who only put a label on it has changed nothing that a container reads.
+        {"manager": "kubectl-label", "operation": "Update", "time": "2023-11-15T01:00:00Z"},
     ]
-    assert config_map.history_of(live, BUDGET).entries[-1].since == seconds("2023-11-15T00:00:00Z")
+    assert config_map.history_of(live, BUDGET, NOW).entries[-1].since == seconds("2023-11-15T00:00:00Z")
 
 
 @pytest.mark.parametrize("value", ["nonsense", "", "-1", "0"])
@@ -90,13 +98,17 @@ def test_what_is_no_size_may_mean_anything(value: str) -> None:
     live = manifest(SECOND, PoolSizes(12, 5))
     live["data"]["POOL_SIZE"] = value
     assert config_map.readable_sizes(live) is None
-    assert config_map.history_of(live, BUDGET).entries[-1].cap == UNKNOWN
+    assert config_map.history_of(live, BUDGET, NOW).entries[-1].cap == UNKNOWN
+
+
+def test_a_record_from_the_future_is_lost() -> None:
+    assert config_map.history_of(manifest(SECOND, PoolSizes(12, 5)), BUDGET, 1_700_000_000.0) == History()
 
 
 def test_a_lost_record_of_the_sizes_is_no_lost_history() -> None:
     live = manifest(SECOND, PoolSizes(12, 5))
     del live["metadata"]["annotations"][config_map.PUBLISHED]
-    assert config_map.history_of(live, BUDGET) == SECOND
+    assert config_map.history_of(live, BUDGET, NOW) == SECOND
     assert config_map.readable_sizes(live) == PoolSizes(12, 5)
 
 

@@ -30,6 +30,9 @@ _RELOADER = {"reloader.stakater.com/ignore": "true"}
 # Refused wherever the object exists, since no object has this version (see Api.apply).
 _MUST_NOT_EXIST = "1"
 
+_FUTURE = 60.0
+"""Seconds by which a record may be ahead of our clock before it is not believed."""
+
 _NUMBER = re.compile(r"[0-9]{1,6}")
 _PREFIX = re.compile(r"([A-Za-z_][A-Za-z0-9_]{0,62})?")
 
@@ -117,15 +120,17 @@ def readable_sizes(manifest: Object) -> PoolSizes | None:
     return max(found, key=lambda sizes: sizes.cap)
 
 
-def history_of(manifest: Object, budget: BudgetReference) -> History:
+def history_of(manifest: Object, budget: BudgetReference, now: float) -> History:
     """What the ConfigMap has said; a lost history where the record is not to be trusted.
 
     What somebody else wrote into the data is part of it: containers may have read that.
     """
     history = _recorded(manifest)
     current, readable = history.current, readable_sizes(manifest)
-    if current is None:
-        return history
+    if current is None or any(
+        max(entry.since, entry.until or 0.0) > now + _FUTURE for entry in history.entries
+    ):
+        return History()
     arrival = _last_written(manifest, budget)
     if arrival is not None:
         history = past.arrived(history, arrival)
@@ -137,13 +142,13 @@ def history_of(manifest: Object, budget: BudgetReference) -> History:
 
 
 def _edited_since(manifest: Object, budget: BudgetReference) -> float | None:
-    """When somebody else last wrote to the ConfigMap, rounded down; None where nobody is known to have."""
+    """When somebody else first wrote data that are theirs now; None where nobody is known to have."""
     times = [
         seconds(entry.get("time"))
         for entry in manifest["metadata"].get("managedFields") or []
-        if entry.get("manager") != budget.field_manager
+        if entry.get("manager") != budget.field_manager and "f:data" in (entry.get("fieldsV1") or {})
     ]
-    return max((time for time in times if time is not None), default=None)
+    return min((time for time in times if time is not None), default=None)
 
 
 def _recorded(manifest: Object) -> History:

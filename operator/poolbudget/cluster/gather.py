@@ -78,7 +78,7 @@ async def gather(api: Api, manifest: Object, spec: PoolBudgetSpec, context: Cont
         autoscalers=autoscalers,
         pods=pods,
         live=live,
-        histories={name: config_map.history_of(item, budget) for name, item in live.items()},
+        histories={name: config_map.history_of(item, budget, context.now) for name, item in live.items()},
         ledger=read_ledger(manifest),
         usable=None if usable is None else usable.connections,
         assumptions=context.assumptions,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -22,13 +23,14 @@ class Consumption:
 
     The first and the last of several starts, in seconds since 1970; None while any of the containers
     has not started yet, or reads from a volume, which may be older than its start. `has_run` says
-    whether any of them has started.
+    whether any of them has started, `is_running` whether all of them run now.
     """
 
     config_map: str
     first_start: float | None
     last_start: float | None
     has_run: bool
+    is_running: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +72,7 @@ class PodRecord:
             created=self.created,
             scheduled=self.scheduled,
             has_run=consumed is not None and consumed.has_run,
+            is_running=consumed is not None and consumed.is_running,
             started=None if consumed is None else consumed.first_start,
             last_started=None if consumed is None else consumed.last_start,
             deleted=self.deleted,
@@ -154,6 +157,7 @@ def _consumptions(pod: Object) -> Iterator[Consumption]:
     spec, status = pod.get("spec") or {}, pod.get("status") or {}
     in_volumes = set(_volume_references(spec))
     starts: dict[str, list[float | None]] = {name: [None] for name in in_volumes}
+    running: dict[str, list[bool]] = defaultdict(list)
     for field, is_init in (("containers", False), ("initContainers", True)):
         states = {item["name"]: item for item in status.get(f"{field[:-1]}Statuses") or []}
         for container in spec.get(field) or []:
@@ -162,6 +166,7 @@ def _consumptions(pod: Object) -> Iterator[Consumption]:
                 continue
             for name in set(_environment_references(container)):
                 starts.setdefault(name, []).append(_last_start(state))
+                running[name].append("running" in (state.get("state") or {}))
     for name, found in sorted(starts.items()):
         known = [start for start in found if start is not None]
         complete = len(known) == len(found)
@@ -170,6 +175,7 @@ def _consumptions(pod: Object) -> Iterator[Consumption]:
             min(known) if complete else None,
             max(known) if complete else None,
             has_run=bool(known) or (name in in_volumes and _runs(status)),
+            is_running=all(running[name]),
         )
 
 

@@ -91,13 +91,13 @@ class ClusterSurroundings:
         if now is None or now["metadata"]["resourceVersion"] != seen.version:
             raise Conflict("the PoolBudget was written meanwhile")
 
-    async def raise_(self, seen: Observed, decided: Plan) -> None:
+    async def raise_(self, seen: Observed, decided: Plan) -> bool:
         """Write what the plan raises, unless a smaller size could not be written.
 
         Raises Conflict, or ApiError where a write may yet arrive.
         """
         if self.failed:
-            return
+            return False
         if time.monotonic() - self._looked_at > MOST_AGE:
             raise Conflict("what was seen is too old to raise anything")
         await self._write(seen, [item for item in changes(seen, decided) if item.raises])
@@ -105,6 +105,7 @@ class ClusterSurroundings:
             if error.is_uncertain:
                 # It may yet arrive: the claim has to stay.
                 raise error
+        return True
 
     async def report(self, seen: Observed, decided: Plan) -> None:
         """Write the status."""

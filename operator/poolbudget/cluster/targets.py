@@ -80,7 +80,10 @@ def former_targets(found: Found) -> Iterator[Target]:
 def lost_pods(found: Found, planned: Iterable[Target]) -> Iterator[LostPod]:
     """The pods that vanished without a confirmed end, to be remembered."""
     since = {item.uid: item.since for item in found.ledger.lost}
-    since.update((record.uid, record.lost) for record in found.pods if record.lost is not None)
+    for record in found.pods:
+        if record.lost is not None:
+            # Two operators may have noticed at different times: the later one counts for both.
+            since[record.uid] = max(record.lost, since.get(record.uid, 0.0))
     for target in planned:
         for pod in target.pods:
             if pod.stage is PodStage.LOST:

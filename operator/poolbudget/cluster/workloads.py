@@ -25,8 +25,9 @@ _DEFAULT_GRACE = 30
 def workload(manifest: Object, autoscaler: Autoscaler | None) -> Workload:
     """What a Deployment or StatefulSet asks for.
 
-    Only a Deployment's rolling update starts new pods beside old ones; a StatefulSet waits until a pod
-    is gone before it creates its successor, and `strategy: Recreate` until all are.
+    Only a Deployment's rolling update starts new pods beside old ones; `strategy: Recreate` waits until
+    all are gone. Pods that somebody deletes or evicts a ReplicaSet replaces at once, whatever the
+    strategy; a StatefulSet never creates a pod before its predecessor is gone.
     """
     spec = manifest["spec"]
     strategy = spec.get("strategy") or {}
@@ -38,6 +39,7 @@ def workload(manifest: Object, autoscaler: Autoscaler | None) -> Workload:
         autoscaler=autoscaler,
         max_unavailable=_limit(rolling, "maxUnavailable") if is_rolling else RolloutLimit(0),
         waves=_waves(spec) if is_rolling else 0,
+        deleted_at_once=RolloutLimit(100 if manifest["kind"] == "Deployment" else 0, percent=True),
     )
 
 

@@ -43,7 +43,8 @@ class PodFacts:
     reported; of several containers the first, and `last_started` the last. `deleted` is when deletion
     was asked for, `lost` when the pod vanished without a confirmed end. `reads` says whether any
     container refers to the ConfigMap at all, `reported` the revision that the pod itself says it applied.
-    `scheduled` is when it got its node, and `has_run` whether a container that reads may have started.
+    `scheduled` is when it got its node, and `has_run` whether a container that reads may have
+    started, `is_running` whether all of them run now.
     """
 
     uid: str
@@ -52,6 +53,7 @@ class PodFacts:
     created: float
     scheduled: float | None = None
     has_run: bool = False
+    is_running: bool = True
     started: float | None = None
     last_started: float | None = None
     deleted: float | None = None
@@ -245,7 +247,7 @@ def clock_time(seconds: float) -> str:
 
 def _least(facts: PodFacts, at_start: Iterable[Entry], again: Iterable[Entry]) -> int:
     """What a running pod may open for sure: the least of everything it can have read."""
-    if facts.started is None or facts.lost is not None:
+    if facts.started is None or facts.lost is not None or not facts.is_running:
         return 0
     return min((entry.connections for entry in (*at_start, *again) if entry.cap), default=0)
 

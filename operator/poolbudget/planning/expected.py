@@ -112,7 +112,7 @@ def _possible_new(workload: Workload, live: int) -> int:
 
 def _replaceable(workload: Workload, terminating: int) -> int:
     """Pods that may start while those that they replace still terminate, less those that do so now."""
-    return max(0, workload.overlapping(workload.maximum()) - terminating)
+    return max(0, workload.replaced_beside(workload.maximum()) - terminating)
 
 
 def _is_rolling_out(target: Target) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from poolbudget.planning.inputs import PodStage, RolloutLimit, Target, Workload
 from poolbudget.planning.plan import Plan
@@ -20,10 +20,10 @@ class Forecast:
 
 
 def forecast(target: Target, plan: Plan, usable: int) -> Forecast | None:
-    """The next rollout of a target while everything else stays as it is; None where nothing overlaps.
+    """The next rollout of a target, at the most pods that it may have; None where nothing overlaps.
 
-    Old pods keep what they hold until they are gone. Sizes are lowered while the rollout goes on, so
-    each new pod that starts beside them gets its floor at least.
+    Old pods keep what they hold until they are gone. The first wave may start with what is published
+    now; sizes are lowered while the rollout goes on, and whoever comes later gets the floor at least.
     """
     workload = target.workload
     if workload is None or not workload.waves or not workload.desired:
@@ -31,23 +31,19 @@ def forecast(target: Target, plan: Plan, usable: int) -> Forecast | None:
     worst = _worst(target, plan, workload)
     safe = [
         surge
-        for surge in range(workload.desired + 1)
-        if _worst(target, plan, _with_surge(workload, surge)) <= usable
+        for surge in range(workload.maximum() + 1)
+        if _worst(target, plan, replace(workload, max_surge=RolloutLimit(surge))) <= usable
     ]
     return Forecast(worst, max(safe, default=None))
 
 
 def _worst(target: Target, plan: Plan, workload: Workload) -> int:
-    desired = workload.desired
-    beside = workload.overlapping(desired) + workload.max_surge.rounded_up(desired)
-    terminating = sum(pod.stage is PodStage.TERMINATING for pod in target.pods)
-    return plan.allocated + max(0, beside - terminating) * target.bounds.cost(target.bounds.floor)
-
-
-def _with_surge(workload: Workload, surge: int) -> Workload:
-    return Workload(
-        desired=workload.desired,
-        max_surge=RolloutLimit(surge),
-        max_unavailable=workload.max_unavailable,
-        waves=workload.waves,
-    )
+    planned = plan.target(target.key)
+    live = sum(pod.is_replica and pod.stage is not PodStage.TERMINATING for pod in target.pods)
+    maximum = workload.maximum()
+    coming = max(0, maximum - live) + workload.max_surge.rounded_up(maximum) + workload.overlapping(maximum)
+    coming -= sum(pod.stage is PodStage.TERMINATING for pod in target.pods)
+    first = min(max(0, coming), workload.in_rollout(live, 0))
+    told = target.bounds.floor if planned.sizes is None else planned.sizes.cap
+    later = max(0, coming - first) * target.bounds.cost(target.bounds.floor)
+    return plan.allocated + first * target.bounds.cost(told) + later

@@ -166,7 +166,9 @@ class Workload:
     """A Deployment's or StatefulSet's own wishes: `spec.replicas`, how a rollout goes, its autoscaler.
 
     `waves` is how many waves of a rollout's new pods may start while the old pods of the first one still
-    terminate; 0 where a new pod waits until its predecessor is gone, as in a StatefulSet.
+    terminate; 0 where a new pod waits until its predecessor is gone. `deleted_at_once` pods may be
+    deleted or evicted and replaced at once, beside those that terminate: all of a Deployment's, and none
+    of a StatefulSet's.
     """
 
     desired: int
@@ -174,12 +176,17 @@ class Workload:
     autoscaler: Autoscaler | None = None
     max_unavailable: RolloutLimit = RolloutLimit(0)
     waves: int = 0
+    deleted_at_once: RolloutLimit = RolloutLimit(0)
 
     def maximum(self) -> int:
         """The most replicas that there may ever be, as far as the autoscaler decides."""
         if self.autoscaler is None:
             return self.desired
         return max(self.desired, self.autoscaler.max_replicas, self.autoscaler.min_replicas)
+
+    def replaced_beside(self, replicas: int) -> int:
+        """Pods that may start while those that they replace still terminate, for whatever reason."""
+        return max(self.overlapping(replicas), self.deleted_at_once.rounded_up(replicas))
 
     def overlapping(self, replicas: int) -> int:
         """Pods that may start in a rollout while those that they replace still terminate.

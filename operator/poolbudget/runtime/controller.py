@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import random
 import socket
 
 from poolbudget.cluster import events, paths
@@ -43,12 +44,17 @@ _LIST_RETRY = 2.0
 """Seconds after a failed list of PoolBudgets at the start."""
 
 _COUNT_PACE = (2.0, 15.0)
-"""The same for a status that differs in mere counts: a burst of pods is one write and not hundreds."""
+"""Seconds for which a status that differs in mere counts must be stable, and after which it is written
+anyhow: a burst of pods is one write and not hundreds."""
 
+
+_WHOLE_SECOND = 1.0
+"""The API server tells in whole seconds when a write arrived."""
 
 _FIRST_PAUSE, _LAST_PAUSE = 0.05, 10.0
 """Seconds before planning anew after the second and any later conflict in a row."""
 
+_MOST_DOUBLINGS = 10
 _CONFLICTS_BEFORE_REPORT = 4
 
 
@@ -111,7 +117,9 @@ class Controller:
         conflicts = self._conflicts.get(key, 0)
         self._conflicts[key] = conflicts + 1
         if conflicts:
-            self.queue.mark_after(key, min(_FIRST_PAUSE * 2**conflicts, _LAST_PAUSE))
+            pause = min(_FIRST_PAUSE * 2 ** min(conflicts, _MOST_DOUBLINGS), _LAST_PAUSE)
+            # Two operators that disturb each other must not go on in step.
+            self.queue.mark_after(key, pause * random.uniform(0.5, 1.0))  # noqa: S311
         else:
             self.queue.mark(key, urgent=True)
 
@@ -187,8 +195,11 @@ class Controller:
     ) -> None:
         if not decided.waits_to_raise:
             self._raises.forget(key)
-        if decided.waits_to_raise and seen.readable_by_all > clock.now():
-            self.queue.mark_after(key, seen.readable_by_all - clock.now())
+        if decided.waits_to_raise:
+            # What was lowered in this turn is not in `seen` yet: nothing else would lead here again.
+            unread = seen.readable_by_all - clock.now()
+            lag = self._assumptions.kubelet_lag + self._assumptions.clock_skew
+            self.queue.mark_after(key, max(unread, lag) + _WHOLE_SECOND)
         if seen.changes_at is not None:
             self.queue.mark_after(key, seen.changes_at - clock.now())
         status = new_status(Facts(seen, decided, surroundings.failed), timestamp(seen.now))
@@ -253,6 +264,9 @@ class Controller:
         self._raises.forget(key)
         self._counts.forget(key)
         self._conflicts.pop(key, None)
+        names = () if entry is None else entry.config_maps
+        for name in names:
+            self._own_writes.pop((key.namespace, name), None)
         self._metrics.forget(key)
         if entry is not None:
             self.mark_endpoint(entry.endpoint)

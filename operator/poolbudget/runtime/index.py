@@ -30,13 +30,15 @@ class BudgetEntry:
     version: tuple[str, int]
     endpoint: tuple[str, int]
     targets: frozenset[TargetKey]
+    config_maps: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, metadata: Object, spec: PoolBudgetSpec) -> BudgetEntry:
         """The entry of a PoolBudget."""
         targets = frozenset(item.key for item in spec.targets)
+        names = tuple(item.config_map_name for item in spec.targets)
         version = (metadata["uid"], metadata["generation"])
-        return cls(version, (spec.endpoint.host.lower().rstrip("."), spec.endpoint.port), targets)
+        return cls(version, (spec.endpoint.host.lower().rstrip("."), spec.endpoint.port), targets, names)
 
     def reference(self, key: BudgetKey) -> BudgetReference:
         """The PoolBudget, for an Event about it."""

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from poolbudget.planning.charges import Assumptions
-from poolbudget.planning.inputs import Inputs
+from poolbudget.planning.inputs import Inputs, PoolSizes
 from poolbudget.planning.plan import Plan, plan
 from poolbudget.simulation.engine import Simulation
 from poolbudget.simulation.happenings import Happenings
@@ -21,8 +21,11 @@ QUIET = 36_000.0
 """Seconds in which nothing may be written."""
 
 _QUIET_RESYNC = 600.0
-_WRITES_PER_CHANGE = 6
-_WRITES_AT_LEAST = 40
+_WRITES_OF_ONE, _WRITES_OF_TWO = 30, 100
+"""Of any one object, whatever happens; two operators at once disturb each other."""
+
+_CHANGES_PER_CONFIG_MAP_WRITE = 4
+_CHANGES_PER_STATUS_WRITE = 2
 
 
 class Aftermath:
@@ -35,12 +38,15 @@ class Aftermath:
         happenings: Happenings,
         operators: list[SimulatedOperator],
         assumptions: Assumptions,
+        afresh: Callable[[], dict[str, PoolSizes]],
     ) -> None:
+        """`afresh` plays another run that begins where this one ends."""
         self._simulation = simulation
         self._world = world
         self._happenings = happenings
         self._operators = operators
         self._assumptions = assumptions
+        self._afresh = afresh
         self.converged_after: float | None = None
         self.share_in_use: float | None = None
         self.fairness: float | None = None
@@ -60,11 +66,11 @@ class Aftermath:
         world = self._world
         pods = sum(target.created_pods for target in world.targets.values())
         changes = self._happenings.changes + self._happenings.restarts + 2 * pods
-        most = _WRITES_AT_LEAST + _WRITES_PER_CHANGE * changes
-        for name, published in world.published.items():
-            if len(published) > most:
-                yield f"ConfigMap {name} was written {len(published)} times for {changes} changes"
-        if world.status_writes > most:
+        least = _WRITES_OF_ONE if len(self._operators) == 1 else _WRITES_OF_TWO
+        for name, writes in world.writes.items():
+            if writes > least + changes / _CHANGES_PER_CONFIG_MAP_WRITE:
+                yield f"ConfigMap {name} was written {writes} times for {changes} changes"
+        if world.status_writes > least + changes / _CHANGES_PER_STATUS_WRITE:
             yield f"the status was written {world.status_writes} times for {changes} changes"
 
     def _settle(self, when: str) -> Iterator[str]:
@@ -120,11 +126,13 @@ class Aftermath:
         """Any path to this state has to end where applying it afresh would."""
         inputs = self._truth()
         decided = plan(inputs)
+        fresh = self._afresh()
         if self._world.open > self._world.usable:
             yield f"in quiet {self._world.open} of {self._world.usable} may be open"
         for item in decided.targets:
-            if item.fair_cap is not None and item.start_cap != item.fair_cap:
-                yield f"{item.key.name}: {item.start_cap} per pool, afresh it would be {item.fair_cap}"
+            name = item.key.name
+            if name in fresh and self._world.config_maps[name].sizes != fresh[name]:
+                yield f"{name}: {self._world.config_maps[name].sizes}, afresh it would be {fresh[name]}"
         self.share_in_use = _share_in_use(inputs, decided)
         holding = [pod for pod in self._world.pods.values() if pod.holds and pod.last_cap is not None]
         shares = [(pod.last_cap or 0) / self._world.targets[pod.target].bounds.weight for pod in holding]
@@ -132,13 +140,29 @@ class Aftermath:
 
 
 def _share_in_use(inputs: Inputs, decided: Plan) -> float:
-    """What is allocated and reserved, as a part of the largest sum that one cap per target allows."""
-    told = best = reserve = 0
+    """What is allocated and reserved, as a part of the largest sum that one cap per target allows.
+
+    That sum is found by trying all caps, not by the planner's own arithmetic.
+    """
+    usable = inputs.usable or 0
+    told = reserve = 0
+    choices: list[set[int]] = []
     for target, item in zip(inputs.targets, decided.targets, strict=True):
-        if item.sizes is None or item.fair_cap is None:
+        if item.sizes is None:
+            reserve += item.allocated
             continue
-        cost = target.bounds.cost
-        reserve += item.coming.reserved * cost(target.bounds.floor)
+        cost, floor = target.bounds.cost, target.bounds.floor
+        reserve += item.coming.reserved * cost(floor)
         told += item.allocated + item.coming.starting * cost(item.sizes.cap)
-        best += (item.pods + item.coming.starting) * cost(item.fair_cap)
-    return (told + reserve) / max(1, best + reserve)
+        pods = item.pods + item.coming.starting
+        most = target.bounds.max_per_pool or usable
+        choices.append({pods * cost(cap) for cap in range(floor, most + 1) if pods * cost(cap) <= usable})
+    return (told + reserve) / max(1, _largest_sum(choices, usable - reserve) + reserve)
+
+
+def _largest_sum(choices: list[set[int]], limit: int) -> int:
+    """The largest sum of one number out of each set that is no more than the limit; 0 for none."""
+    reachable = {0}
+    for numbers in choices:
+        reachable = {total + number for total in reachable for number in numbers if total + number <= limit}
+    return max(reachable, default=0)

@@ -15,7 +15,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from poolbudget.simulation import report
 from poolbudget.simulation.run import Policy, Run
 from poolbudget.simulation.scenario import Scenario, ScenarioError, builtin, builtin_names, load
-from poolbudget.simulation.suite import Summary, run_all, shortest_failure
+from poolbudget.simulation.suite import Summary, policies_for, run_all, schedule, shortest_failure
 
 _WIDTH = 100
 _EVERYTHING = tuple(Policy)
@@ -55,14 +55,10 @@ def simulate(
     """
     console = Console(width=_WIDTH, stderr=output == "json")
     if only_list:
-        for name in builtin_names():
-            console.print(f"[bold]{name}[/bold]  {builtin(name).description}")
+        _print_list(console)
         return
     chosen = [Policy(item) for item in policies] or list(_EVERYTHING)
-    try:
-        scenarios = _scenarios(files, builtin_names() if suite else names)
-    except ScenarioError as error:
-        raise click.ClickException(str(error)) from None
+    scenarios = _scenarios(files, builtin_names() if suite else names)
     if wants_trace:
         _print_trace(console, scenarios[0], seed)
         return
@@ -71,7 +67,7 @@ def simulate(
     if output == "json":
         click.echo(json.dumps([report.figures(item) for item in summaries], indent=2))
     else:
-        console.print(report.table(summaries))
+        _print_tables(console, summaries)
     if plot is not None:
         _draw(plot, scenarios[0], chosen, seed)
     failures = [item for item in summaries if item.failed]
@@ -81,8 +77,24 @@ def simulate(
 
 
 def _scenarios(files: Sequence[Path], names: Sequence[str]) -> list[Scenario]:
-    found = [load(path) for path in files] + [builtin(name) for name in names]
-    return found or [builtin("churn")]
+    """Those that were asked for: first what has to hold, then what is outside the assumptions."""
+    try:
+        found = [load(path) for path in files] + [builtin(name) for name in names]
+    except ScenarioError as error:
+        raise click.ClickException(str(error)) from None
+    return sorted(found or [builtin("churn")], key=lambda item: not item.inside_assumptions)
+
+
+def _print_list(console: Console) -> None:
+    for name in builtin_names():
+        console.print(f"[bold]{name}[/bold]  {builtin(name).description}")
+
+
+def _print_tables(console: Console, summaries: Sequence[Summary]) -> None:
+    for title, is_inside in (("Inside the assumptions", True), ("Outside of them", False)):
+        rows = [item for item in summaries if item.scenario.inside_assumptions is is_inside]
+        if rows:
+            console.print(report.table(rows, f"{title}: {_count(rows)} schedules of PoolBudget"))
 
 
 def _run(
@@ -107,8 +119,15 @@ def _run(
     return summaries
 
 
+def _count(rows: Sequence[Summary]) -> int:
+    return sum(item.schedules for item in rows if item.policy is Policy.POOLBUDGET)
+
+
 def _draw(path: Path, scenario: Scenario, policies: Sequence[Policy], seed: int) -> None:
-    courses = [(item, Run(scenario, item, seed).play(aftermath=False).course) for item in policies]
+    courses = [
+        (item, Run(schedule(scenario, seed), item, seed).play(aftermath=False).course)
+        for item in policies_for(scenario, policies)
+    ]
     try:
         report.plot(
             path, courses, f"{scenario.name}, usable {scenario.usable - scenario.others}, seed {seed}"
@@ -118,7 +137,7 @@ def _draw(path: Path, scenario: Scenario, policies: Sequence[Policy], seed: int)
 
 
 def _print_trace(console: Console, scenario: Scenario, seed: int) -> None:
-    outcome = Run(scenario, Policy.POOLBUDGET, seed).play(aftermath=False)
+    outcome = Run(schedule(scenario, seed), Policy.POOLBUDGET, seed).play(aftermath=False)
     for line in report.trace(outcome, lines=len(outcome.trace)):
         console.print(line, highlight=False)
 
@@ -126,7 +145,7 @@ def _print_trace(console: Console, scenario: Scenario, seed: int) -> None:
 def _explain(console: Console, item: Summary, files: Sequence[Path]) -> None:
     """The first failing seed: what is wrong, the shortest way there, and how to see it again."""
     failed = item.failed[0]
-    shortest = shortest_failure(item.scenario, failed.seed)
+    shortest = shortest_failure(schedule(item.scenario, failed.seed), failed.seed)
     console.print(f"\n[red]{item.scenario.name}: seed {failed.seed} fails[/red]")
     for problem in failed.problems or [f"{failed.worst:.2f} of usable"]:
         console.print(f"  {problem}", highlight=False)

@@ -32,7 +32,8 @@ class Network:
     """How requests fare: seconds each way, and the chances of what goes wrong with a write.
 
     `lost_reply`: it goes through and nobody hears of it; `lost`: it never arrives; `late`: the caller
-    has given up when it arrives. `timeout` is when a caller gives up.
+    has given up when it arrives. `crash`: the caller is killed just before or after it arrives.
+    `timeout` is when a caller gives up.
     """
 
     latency: tuple[float, float] = (0.001, 0.02)
@@ -40,6 +41,7 @@ class Network:
     lost: float = 0.0
     late: float = 0.0
     timeout: float = 10.0
+    crash: float = 0.0
 
 
 class Simulation:
@@ -89,11 +91,14 @@ class Task:
         coroutine: Coroutine[Any, Any, None],
         network: Callable[[], Network],
         done: Callable[[BaseException | None], None],
+        crash: Callable[[], None] = lambda: None,
     ) -> None:
+        """`crash` kills whoever runs the task."""
         self._simulation = simulation
         self._coroutine = coroutine
         self._network = network
         self._done = done
+        self._crash = crash
         self._is_alive = True
         self._step(lambda: self._coroutine.send(None))
 
@@ -121,6 +126,8 @@ class Task:
     def _send(self, request: Request[Any]) -> None:
         simulation, network = self._simulation, self._network()
         there, back = simulation.between(network.latency), simulation.between(network.latency)
+        if request.is_write and simulation.chance(network.crash):
+            simulation.after(simulation.between((0.0, there + back)), self._crash)
         if request.is_write and simulation.chance(network.lost):
             simulation.note("  a write is lost")
             simulation.after(network.timeout, self._give_up)

@@ -1,4 +1,4 @@
-"""Models of the Deployment controller, the kubelet and the HorizontalPodAutoscaler."""
+"""Models of the Deployment controller and the kubelet; the autoscaler's steps come from `happenings`."""
 
 from __future__ import annotations
 
@@ -154,6 +154,7 @@ class Kubernetes:
             return
         pod.reads += 1
         pod.last_cap = cap
+        self.world.smallest = cap if self.world.smallest is None else min(cap, self.world.smallest)
         self.simulation.note(f"{pod.name}: a container reads {cap}")
         self.world.hold(pod, pod.cost.at(cap))
         true_start = now + self.simulation.between(CREATION)

@@ -81,6 +81,11 @@ class SimulatedOperator:
             self._task.kill()
             self._task = None
 
+    def _crash_and_return(self, life: int) -> None:
+        if life == self._life and self._is_up:
+            self.crash()
+            self._simulation.after(self._simulation.between(self.faults.restart), self.start)
+
     def stall(self, seconds: float) -> None:
         """The process is stopped for a while."""
         self._simulation.note(f"the operator is stopped for {seconds:.1f} s")
@@ -175,7 +180,13 @@ class SimulatedOperator:
         )
         done: list[BaseException | None] = []
         turn = reconcile(self._surround(made), self._is_due)
-        task = Task(self._simulation, turn, self._network, lambda error: self._done(life, error, done))
+        task = Task(
+            self._simulation,
+            turn,
+            self._network,
+            lambda error: self._done(life, error, done),
+            lambda: self._crash_and_return(life),
+        )
         if not done:
             self._task = task
 
@@ -194,6 +205,9 @@ class SimulatedOperator:
     def _in_force(self, seen: View, decided: Plan) -> None:
         if seen.changes_at is not None:
             self._simulation.after(seen.changes_at - self._clock() + 0.01, self.mark)
+        if decided.waits_to_raise:
+            lag = self._assumptions.kubelet_lag + self._assumptions.clock_skew
+            self._simulation.after(max(seen.readable_by_all - self._clock(), lag) + 1.0, self.mark)
         self._planned(seen, decided)
 
     def _is_due(self, seen: View, decided: Plan, _: frozenset[str]) -> bool:
@@ -221,4 +235,4 @@ class SimulatedOperator:
         faults = self.faults
         stall = max(0.0, self._stalled_until - self._simulation.now)
         latency = (faults.latency[0], faults.latency[1] + stall)
-        return Network(latency, faults.lost_reply, faults.lost, faults.late)
+        return Network(latency, faults.lost_reply, faults.lost, faults.late, crash=faults.crash_per_write)

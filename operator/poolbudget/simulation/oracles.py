@@ -29,7 +29,6 @@ class Bound:
     overruns: int = 0
     worst: float = 0.0
     time_over: float = 0.0
-    allocated: float = 0.0
     course: list[Course] = field(default_factory=list)
     _since: float = 0.0
     _was_over: bool = False

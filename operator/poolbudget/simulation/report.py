@@ -15,12 +15,19 @@ from poolbudget.simulation.suite import Summary
 TRACE_LINES = 40
 
 # Okabe and Ito's palette, which people with any colour vision can tell apart.
-_COLOURS = {Policy.FORMULA: "#d55e00", Policy.STATIC_PEAK: "#0072b2", Policy.POOLBUDGET: "#009e73"}
+_COLOURS = {
+    Policy.AS_REPORTED: "#cc79a7",
+    Policy.FORMULA: "#d55e00",
+    Policy.STATIC_PEAK: "#0072b2",
+    Policy.POOLBUDGET: "#009e73",
+}
 
 
-def table(summaries: Sequence[Summary]) -> Table:
+def table(summaries: Sequence[Summary], title: str) -> Table:
     """One row for each scenario and policy, for 100 columns."""
     result = Table(
+        title=title,
+        title_justify="left",
         box=box.SIMPLE_HEAD,
         pad_edge=False,
         show_edge=False,

@@ -8,7 +8,7 @@ from enum import StrEnum
 
 from poolbudget.planning.charges import Assumptions
 from poolbudget.planning.history import first_entry
-from poolbudget.planning.inputs import PodCost
+from poolbudget.planning.inputs import PodCost, PoolSizes
 from poolbudget.planning.plan import Fit, Plan
 from poolbudget.planning.sizes import split_cap
 from poolbudget.reconcile import Surroundings
@@ -18,7 +18,7 @@ from poolbudget.simulation.happenings import Happenings
 from poolbudget.simulation.kubernetes import Kubernetes, Lags
 from poolbudget.simulation.operator import SimulatedOperator
 from poolbudget.simulation.oracles import Bound, Course, Promptness, jain
-from poolbudget.simulation.scenario import Scenario
+from poolbudget.simulation.scenario import Faults, Scenario
 from poolbudget.simulation.surroundings import SimulatedSurroundings
 from poolbudget.simulation.view import PERCENT, View
 from poolbudget.simulation.world import SimulatedPod, SimulatedTarget, new_world
@@ -28,9 +28,10 @@ _FORMULA_LATENCY = 0.05
 
 
 class Policy(StrEnum):
-    """Who decides on the sizes."""
+    """Who decides on the sizes. `as-reported`: the fixed ones that an incident's people had."""
 
     FORMULA = "formula"
+    AS_REPORTED = "as-reported"
     STATIC_PEAK = "static-peak"
     POOLBUDGET = "poolbudget"
 
@@ -129,13 +130,32 @@ class Run:
         outcome = self._outcome()
         if self.policy is Policy.POOLBUDGET and aftermath:
             after = Aftermath(
-                self.simulation, self.world, self._happenings, self.operators, self._assumptions
+                self.simulation, self.world, self._happenings, self.operators, self._assumptions, self.afresh
             )
             outcome.problems = list(after.complaints())
             outcome.overruns, outcome.worst = self.bound.overruns, self.bound.worst
             outcome.converged_after = after.converged_after
             outcome.quiet_share, outcome.quiet_jain = after.share_in_use, after.fairness
         return outcome
+
+    def afresh(self) -> dict[str, PoolSizes]:
+        """What another run publishes that begins where this one has ended, and in which nothing happens."""
+        targets = [
+            item.model.model_copy(update={"replicas": item.desired, "workers": item.bounds.workers})
+            for item in self.world.targets.values()
+            if item.is_bound
+        ]
+        quiet = {
+            "targets": targets,
+            "usable": self.world.usable,
+            "others": 0,
+            "actions": [],
+            "churn": None,
+            "faults": Faults(),
+        }
+        fresh = Run(self.scenario.model_copy(update=quiet), self.policy, self.seed, self._assumptions)
+        fresh.play(aftermath=False)
+        return {name: item.sizes for name, item in fresh.world.config_maps.items()}
 
     def let_everybody_start(self) -> None:
         """From now on containers start as soon as they can, plan or no plan."""
@@ -149,7 +169,7 @@ class Run:
     def _changed(self, _: str, pod: SimulatedPod | None) -> None:
         for operator in self.operators:
             operator.hear(pod)
-        if pod is None and self.policy is Policy.FORMULA:
+        if pod is None and self.policy in (Policy.FORMULA, Policy.AS_REPORTED):
             self.simulation.after(_FORMULA_LATENCY, self._publish_simply)
 
     def _planned(self, seen: View, decided: Plan) -> None:
@@ -163,14 +183,14 @@ class Run:
     def _publish_simply(self) -> None:
         """What the other policies do: one division, by the pods of now or by the most there may be."""
         targets = list(self.world.targets.values())
-        if self.policy is Policy.FORMULA:
+        if self.policy is not Policy.STATIC_PEAK:
             pools = sum(target.desired * target.cost.pools for target in targets)
             extra = sum(target.desired * target.cost.extra for target in targets)
         else:
             pools = sum(_most(target) * target.cost.pools for target in targets)
             extra = sum(_most(target) * target.cost.extra for target in targets)
         for target in targets:
-            fixed = target.model.fixed_cap if self.policy is Policy.FORMULA else None
+            fixed = target.model.fixed_cap if self.policy is Policy.AS_REPORTED else None
             self._set(target, fixed or max(1, (self.world.usable - extra) // max(1, pools)))
 
     def _set(self, target: SimulatedTarget, cap: int) -> None:
@@ -196,7 +216,6 @@ class Run:
             self.simulation.after(_SAMPLE, self._sample)
 
     def _outcome(self) -> Outcome:
-        caps = [pod.last_cap for pod in self.world.pods.values() if pod.holds and pod.last_cap]
         return Outcome(
             seed=self.seed,
             policy=self.policy,
@@ -206,7 +225,7 @@ class Run:
             allocated=_mean(self._allocated),
             held=_mean(self._held),
             jain=_mean(self._fairness),
-            smallest=min(caps, default=0),
+            smallest=self.world.smallest or 0,
             restarts=self._happenings.restarts,
             writes=self.world.config_map_writes + self.world.status_writes,
             events=self.simulation.events,

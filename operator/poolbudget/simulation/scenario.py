@@ -90,6 +90,7 @@ class TargetModel(_Model):
             autoscaler=None if self.autoscaler is None else self.autoscaler.autoscaler(),
             max_unavailable=RolloutLimit(0) if self.recreate else _limit(self.max_unavailable),
             waves=waves,
+            deleted_at_once=RolloutLimit(100, percent=True),
         )
 
 
@@ -131,6 +132,7 @@ class Faults(_Model):
     crash_per_minute: float = 0.0
     restart: Range = (0.5, 10.0)
     stall_per_minute: float = 0.0
+    crash_per_write: float = 0.0
     lost_reply: float = 0.0
     lost: float = 0.0
     late: float = 0.0

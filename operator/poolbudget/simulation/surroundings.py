@@ -101,7 +101,7 @@ class SimulatedSurroundings:
         if await Request(lambda: self._world.ledger_version) != seen.ledger_version:
             raise Conflict("the ledger was written meanwhile")
 
-    async def raise_(self, seen: View, decided: Plan) -> None:
+    async def raise_(self, seen: View, decided: Plan) -> bool:
         """Write the ConfigMaps that the plan raises."""
         if self._simulation.now - seen.looked_at > self._most_age:
             raise Conflict("too old")
@@ -109,6 +109,7 @@ class SimulatedSurroundings:
             sizes = decided.target(TargetKey("Deployment", name)).sizes
             if sizes is not None:
                 await self._write(seen, name, sizes)
+        return True
 
     async def report(self, seen: View, decided: Plan) -> None:
         """The plan is in force: write the status, if it says anything new."""

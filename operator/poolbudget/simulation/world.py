@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
@@ -114,12 +115,14 @@ class World:
     pods: dict[str, SimulatedPod] = field(default_factory=dict)
     config_maps: dict[str, ConfigMapModel] = field(default_factory=dict)
     published: dict[str, list[tuple[float, int]]] = field(default_factory=dict)
+    writes: Counter[str] = field(default_factory=Counter)
     ledger: Ledger = field(default_factory=Ledger)
     ledger_version: int = 1
     status_writes: int = 0
     config_map_writes: int = 0
     versions: int = 1
     open: int = 0
+    smallest: int | None = None
     now: Callable[[], float] = lambda: 0.0
     skew: float = 0.0
     is_fenced: bool = True
@@ -149,6 +152,7 @@ class World:
         version = self.next_version()
         self.config_maps[name] = ConfigMapModel(sizes, history, version, self.clock())
         self.published.setdefault(name, []).append((self.now(), sizes.cap))
+        self.writes[name] += 1
         self.config_map_writes += 1
         return version
 
@@ -158,6 +162,7 @@ class World:
         if self.is_fenced and current.version != expected:
             raise WriteRefused(f"ConfigMap {name}")
         self.config_maps[name] = replace(current, version=self.next_version())
+        self.writes[name] += 1
         self.config_map_writes += 1
         return self.config_maps[name].version
 
