@@ -86,7 +86,7 @@ def test_a_restart_with_other_settings_is_followed(
     )
     wait_for_sizes(cluster, namespace, (35, 15))
     own_postgres.restart(max_connections=100)
-    wait_for_sizes(cluster, namespace, (20, 8))  # 85 / 3
+    wait_for_sizes(cluster, namespace, (19, 8))  # (85 - 3) / 3
 
 
 def test_the_last_figure_stays_while_the_database_is_down(
@@ -138,7 +138,7 @@ def test_a_declared_figure_helps_until_the_probe_answers(
     cluster: Cluster, operator: OperatorProcess, namespace: str, postgres: Postgres
 ) -> None:
     cluster.apply(deployment(namespace), probing(namespace, maxConnections=100))
-    wait_for_sizes(cluster, namespace, (20, 8))
+    wait_for_sizes(cluster, namespace, (19, 8))
     cluster.apply(secret(namespace, "database", url=postgres.url()))
     wait_for_sizes(cluster, namespace, (35, 15))
 

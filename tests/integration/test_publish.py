@@ -200,7 +200,7 @@ def test_off_only_says_what_it_would_do(cluster: Cluster, operator: OperatorProc
     cluster.apply(deployment(namespace), budget(namespace, targets=[{"name": "api", "updateMode": "Off"}]))
     wait_for_reason(cluster, namespace, "Ready", "Balanced")
     found = eventually(lambda: status(cluster, namespace), lambda seen: seen.get("pods") == 3)
-    assert found["targets"][0]["fairCap"] == 51
+    assert found["targets"][0]["fairCap"] == 50
     assert condition(cluster, namespace, "Converged")["reason"] == "Published"
     assert "poolSize" not in found["targets"][0]
     assert config_map(cluster, namespace) is None
