@@ -102,7 +102,7 @@ def test_a_failure_ends_with_1_a_trace_and_the_command_to_see_it_again(
     monkeypatch.setattr(expected, "_possible_new", lambda *_: 0)
     monkeypatch.setattr(expected, "_replaceable", lambda *_: 0)
     monkeypatch.setattr("poolbudget.simulation.suite.ProcessPoolExecutor", _InThisProcess)
-    result = simulate("-s", "tight", "-n", "40", "--policy", "poolbudget")
+    result = simulate("-s", "tight", "--seed", "25", "-n", "15", "--policy", "poolbudget")
     assert result.exit_code == 1
     assert "OVER:" in result.output
     assert "again: poolbudget simulate --scenario tight --policy poolbudget -n 1 --seed" in result.output

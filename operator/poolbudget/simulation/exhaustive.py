@@ -133,6 +133,7 @@ class Explorer:
                 name=name,
                 replicas=count,
                 recreate=True,
+                replaces_at_once=False,
                 autoscaler=AutoscalerModel(max_replicas=scope.maximum),
             )
             for name, count in scope.pods

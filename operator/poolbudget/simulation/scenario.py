@@ -49,7 +49,10 @@ class AutoscalerModel(_Model):
 
 
 class TargetModel(_Model):
-    """A Deployment and how its pods behave. Times are ranges in seconds."""
+    """A Deployment and how its pods behave. Times are ranges in seconds.
+
+    One that does not replace at once creates a pod only when its predecessor is gone, as a StatefulSet.
+    """
 
     name: str
     replicas: int = 1
@@ -63,6 +66,7 @@ class TargetModel(_Model):
     max_surge: int | str = "25%"
     max_unavailable: int | str = "25%"
     recreate: bool = False
+    replaces_at_once: bool = True
     min_ready_seconds: int = 0
     starting: Range = (0.5, 10.0)
     ready: Range = (0.2, 2.0)
@@ -90,7 +94,7 @@ class TargetModel(_Model):
             autoscaler=None if self.autoscaler is None else self.autoscaler.autoscaler(),
             max_unavailable=RolloutLimit(0) if self.recreate else _limit(self.max_unavailable),
             waves=waves,
-            deleted_at_once=RolloutLimit(100, percent=True),
+            deleted_at_once=RolloutLimit(100 if self.replaces_at_once else 0, percent=True),
         )
 
 
