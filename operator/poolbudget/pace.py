@@ -9,6 +9,21 @@ from typing import Generic, TypeVar
 RAISE_PACE = (5.0, 30.0)
 """Seconds for which a larger share must be wanted unchanged, and after which it is granted anyhow."""
 
+_FIRST_PAUSE, _LAST_PAUSE = 0.05, 10.0
+_MOST_DOUBLINGS = 10
+
+
+def pause_after_conflict(conflicts: int, chance: float) -> float:
+    """Seconds to wait after so many conflicts in a row: none after the first, then more and more.
+
+    `chance` is a random number from 0 to 1: two operators that disturb each other must not go on in step.
+    """
+    if conflicts <= 1:
+        return 0.0
+    pause: float = min(_FIRST_PAUSE * 2 ** min(conflicts, _MOST_DOUBLINGS), _LAST_PAUSE)
+    return pause * (0.5 + chance / 2)
+
+
 Key = TypeVar("Key", bound=Hashable)
 
 

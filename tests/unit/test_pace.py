@@ -1,6 +1,6 @@
 """Holding back what keeps changing."""
 
-from poolbudget.pace import Pace
+from poolbudget.pace import Pace, pause_after_conflict
 
 
 def test_a_stable_wish_is_due_after_its_time() -> None:
@@ -25,3 +25,10 @@ def test_keys_are_apart_and_forgotten_ones_start_anew() -> None:
     assert pace.seconds_until_due("b", "x", now=4) == 5
     pace.forget("a")
     assert pace.seconds_until_due("a", "x", now=4) == 5
+
+
+def test_pauses_after_conflicts_grow_and_differ() -> None:
+    assert pause_after_conflict(1, 0.5) == 0.0
+    assert pause_after_conflict(2, 1.0) == 0.2
+    assert pause_after_conflict(2, 0.0) == 0.1
+    assert pause_after_conflict(10_000, 1.0) == 10.0

@@ -24,7 +24,7 @@ from poolbudget.cluster.status import (
     write_status,
 )
 from poolbudget.cluster.surroundings import ClusterSurroundings
-from poolbudget.pace import RAISE_PACE, Pace
+from poolbudget.pace import RAISE_PACE, Pace, pause_after_conflict
 from poolbudget.planning.charges import Assumptions
 from poolbudget.planning.plan import Plan
 from poolbudget.reconcile import Conflict, reconcile
@@ -51,10 +51,6 @@ anyhow: a burst of pods is one write and not hundreds."""
 _WHOLE_SECOND = 1.0
 """The API server tells in whole seconds when a write arrived."""
 
-_FIRST_PAUSE, _LAST_PAUSE = 0.05, 10.0
-"""Seconds before planning anew after the second and any later conflict in a row."""
-
-_MOST_DOUBLINGS = 10
 _CONFLICTS_BEFORE_REPORT = 4
 
 
@@ -114,12 +110,10 @@ class Controller:
 
     def _plan_anew(self, key: BudgetKey) -> None:
         """At once after the first conflict, then with growing pauses."""
-        conflicts = self._conflicts.get(key, 0)
-        self._conflicts[key] = conflicts + 1
-        if conflicts:
-            pause = min(_FIRST_PAUSE * 2 ** min(conflicts, _MOST_DOUBLINGS), _LAST_PAUSE)
-            # Two operators that disturb each other must not go on in step.
-            self.queue.mark_after(key, pause * random.uniform(0.5, 1.0))  # noqa: S311
+        self._conflicts[key] = self._conflicts.get(key, 0) + 1
+        pause = pause_after_conflict(self._conflicts[key], random.random())  # noqa: S311
+        if pause:
+            self.queue.mark_after(key, pause)
         else:
             self.queue.mark(key, urgent=True)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from poolbudget.pace import RAISE_PACE, Pace
+from poolbudget.pace import RAISE_PACE, Pace, pause_after_conflict
 from poolbudget.planning.charges import Assumptions, PodFacts
 from poolbudget.planning.inputs import PodStage
 from poolbudget.planning.plan import Fit, Plan
@@ -52,6 +52,7 @@ class SimulatedOperator:
         self._last_turn = -GATHER
         self._raises: Pace[str] = Pace(*RAISE_PACE)
         self._stalled_until = 0.0
+        self._conflicts = 0
         self.resync = RESYNC
         self.reconciles = 0
 
@@ -195,8 +196,10 @@ class SimulatedOperator:
         if life != self._life:
             return
         self._task = None
+        self._conflicts = self._conflicts + 1 if isinstance(error, Conflict) else 0
         if isinstance(error, Conflict):
-            self.mark(urgent=True)
+            pause = pause_after_conflict(self._conflicts, self._simulation.random.random())
+            self._simulation.after(pause, lambda: self.mark(urgent=True))
         elif isinstance(error, NoAnswer):
             self._simulation.after(_RETRY, self.mark)
         elif error is not None:
