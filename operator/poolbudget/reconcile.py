@@ -14,6 +14,9 @@ from poolbudget.planning.inputs import Inputs
 from poolbudget.planning.ledger import Ledger
 from poolbudget.planning.plan import Plan, plan
 
+MOST_AGE = 1.0
+"""Seconds after which a look is too old to raise anything by it: a process may have been stopped."""
+
 
 class Conflict(Exception):
     """Somebody else wrote, or too much time has passed: nothing that was planned counts any more."""

@@ -14,10 +14,7 @@ from poolbudget.cluster.observed import Observed
 from poolbudget.cluster.status import write_status
 from poolbudget.planning.ledger import Ledger, next_revision
 from poolbudget.planning.plan import Plan
-from poolbudget.reconcile import Conflict
-
-MOST_AGE = 1.0
-"""Seconds after which a look is too old to raise anything by it: a process may have been stopped."""
+from poolbudget.reconcile import MOST_AGE, Conflict
 
 
 class ClusterSurroundings:
@@ -108,8 +105,11 @@ class ClusterSurroundings:
         return True
 
     async def report(self, seen: Observed, decided: Plan) -> None:
-        """Write the status."""
-        await self._report(seen, decided)
+        """Write the status. Raises Conflict, or ApiError."""
+        try:
+            await self._report(seen, decided)
+        except ApiError as error:
+            raise _conflict(error) from error
 
     async def _write(self, seen: Observed, todo: list[Change]) -> None:
         written, failed = await write_all(self._api, seen, todo, self._clock())

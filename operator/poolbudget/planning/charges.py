@@ -7,13 +7,13 @@ reliable, and what is said now. docs/safety.md has the assumptions and the trace
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from poolbudget.planning.history import UNKNOWN, Entry, History
 from poolbudget.planning.inputs import Charge, Pod, PodCost, PodStage, TargetBounds
 
-_WHOLE_SECONDS = 1.0
+WHOLE_SECONDS = 1.0
 """Kubernetes reports times in whole seconds, rounded down."""
 
 
@@ -33,6 +33,16 @@ class Assumptions:
     clock_skew: float = 1.0
     creation: float = 1.0
     quarantine: float = 300.0
+
+    @property
+    def unseen(self) -> float:
+        """How long something published may not be what a starting container reads."""
+        return self.kubelet_lag + self.clock_skew
+
+    @property
+    def untold(self) -> float:
+        """How far back a container may have read something without any status telling of its start."""
+        return self.status_lag + self.unseen
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,9 +156,8 @@ def read_at_start(facts: PodFacts, history: History, assumptions: Assumptions) -
     The kubelet reads a moment before the start that it reports, from a watch that may be late. Without
     a reported start, everything since the pod came into being counts.
     """
-    skew, lag = assumptions.clock_skew, assumptions.kubelet_lag
     if facts.started is None:
-        entries = history.readable(facts.bound - lag - skew, float("inf"))
+        entries = history.readable(facts.bound - assumptions.unseen, float("inf"))
         if entries is not None and facts.has_run and not all(entry.cap for entry in entries):
             entries = None  # it runs, and there was a time with nothing to read: it may be from before
         return Reading(entries, _lifecycle(facts) or "not started")
@@ -157,8 +166,8 @@ def read_at_start(facts: PodFacts, history: History, assumptions: Assumptions) -
         if applied:
             return Reading(applied, f"reported revision {facts.reported}")
     entries = history.readable(
-        facts.started - lag - skew - assumptions.creation,
-        max(facts.started, facts.last_started or 0.0) + skew + _WHOLE_SECONDS,
+        facts.started - assumptions.unseen - assumptions.creation,
+        max(facts.started, facts.last_started or 0.0) + assumptions.clock_skew + WHOLE_SECONDS,
     )
     if entries is not None and not any(entry.cap for entry in entries):
         entries = None  # it runs, and yet there was nothing to read: its past is not in this history
@@ -173,16 +182,13 @@ def read_by_a_restart(
     Its status tells of a start only after a while, and the kubelet's watch may be late besides. Once
     the kubelet knows of the pod's deletion it starts nothing any more.
     """
-    lag, skew = assumptions.kubelet_lag, assumptions.clock_skew
-    born = facts.bound - lag - skew
+    born = facts.bound - assumptions.unseen
     if facts.lost is not None:
         # Its status never tells again: what it may have read just before stays for the quarantine.
-        since = facts.lost - assumptions.status_lag - lag - skew
-        return history.readable(max(since, born), facts.lost + lag + skew)
+        return history.readable(max(facts.lost - assumptions.untold, born), facts.lost + assumptions.unseen)
     if not may_start_again(facts, assumptions, now):
         return ()
-    since = now - assumptions.status_lag - lag - skew
-    return history.readable(max(since, born), float("inf"))
+    return history.readable(max(now - assumptions.untold, born), float("inf"))
 
 
 def may_start_again(facts: PodFacts, assumptions: Assumptions, now: float) -> bool:
@@ -190,7 +196,7 @@ def may_start_again(facts: PodFacts, assumptions: Assumptions, now: float) -> bo
     stopped = [time for time in (facts.deleted, facts.lost) if time is not None]
     if not stopped:
         return True
-    return now < min(stopped) + assumptions.status_lag + assumptions.kubelet_lag + assumptions.clock_skew
+    return now < min(stopped) + assumptions.untold
 
 
 def is_released(facts: PodFacts, assumptions: Assumptions, now: float) -> bool:
@@ -205,17 +211,16 @@ def most(entries: Iterable[Entry], cost: PodCost) -> int:
 
 def needed_after(pods: Iterable[PodFacts], assumptions: Assumptions, now: float) -> float:
     """History that ended before this time was read by none of the pods, nor by one yet unseen."""
-    lag = assumptions.kubelet_lag + assumptions.clock_skew
-    oldest = now - assumptions.status_lag - lag
+    oldest = now - assumptions.untold
     for facts in pods:
         if facts.started is None:
-            oldest = min(oldest, facts.bound - lag)
+            oldest = min(oldest, facts.bound - assumptions.unseen)
         else:
-            oldest = min(oldest, facts.started - lag - assumptions.creation)
+            oldest = min(oldest, facts.started - assumptions.unseen - assumptions.creation)
         if facts.lost is not None:
-            oldest = min(oldest, facts.lost - assumptions.status_lag - lag)
+            oldest = min(oldest, facts.lost - assumptions.untold)
     # A second to spare: the times in a history are rounded.
-    return oldest - _WHOLE_SECONDS
+    return oldest - WHOLE_SECONDS
 
 
 def oldest_pod(pods: Iterable[PodFacts], assumptions: Assumptions) -> float | None:
@@ -225,18 +230,22 @@ def oldest_pod(pods: Iterable[PodFacts], assumptions: Assumptions) -> float | No
 
 def readable_by_all(histories: Iterable[History], assumptions: Assumptions) -> float:
     """From when on every kubelet sees what is published now (seconds since 1970)."""
-    ends = [entry.until for history in histories for entry in history.entries if entry.until is not None]
-    return max(ends, default=0.0) + assumptions.kubelet_lag + assumptions.clock_skew
+    return max(_ends(histories), default=0.0) + assumptions.unseen
 
 
 def next_change(
     pods: Iterable[PodFacts], histories: Iterable[History], assumptions: Assumptions, now: float
 ) -> float | None:
     """When a charge falls next by the mere passing of time (seconds since 1970); None for never."""
-    window = assumptions.status_lag + assumptions.kubelet_lag + assumptions.clock_skew
-    ends = [entry.until for history in histories for entry in history.entries if entry.until is not None]
-    ends += [facts.deleted for facts in pods if facts.deleted is not None]
-    return min((end + window for end in ends if end + window > now), default=None)
+    ends = [*_ends(histories), *(facts.deleted for facts in pods if facts.deleted is not None)]
+    falls = (end + assumptions.untold for end in ends)
+    return min((fall for fall in falls if fall > now), default=None)
+
+
+def _ends(histories: Iterable[History]) -> Iterator[float]:
+    """When each former value could be read no longer."""
+    for history in histories:
+        yield from (entry.until for entry in history.entries if entry.until is not None)
 
 
 def clock_time(seconds: float) -> str:

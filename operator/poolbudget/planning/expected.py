@@ -51,16 +51,6 @@ def _policy_limit(policy: ScalingPolicy, replicas: int) -> int:
     return replicas + policy.value
 
 
-def reserved_replicas(workload: Workload, reserve_for: ReserveFor) -> int:
-    """Replicas to be ready for, by `reserveFor`; without an autoscaler just `spec.replicas`."""
-    autoscaler = workload.autoscaler
-    if autoscaler is None or reserve_for is ReserveFor.CURRENT_PODS:
-        return workload.desired
-    if reserve_for is ReserveFor.NEXT_STEP:
-        return next_step(autoscaler, workload.desired)
-    return workload.maximum()
-
-
 @dataclass(frozen=True, slots=True)
 class ComingPods:
     """Pods of a target that do not exist yet.
@@ -97,11 +87,17 @@ def coming_pods(target: Target, reserve_for: ReserveFor) -> ComingPods:
         present = max(present, workload.desired + workload.max_surge.rounded_up(workload.desired))
     starting = present - live
     if reserve_for is ReserveFor.NEXT_STEP:
-        step = max(0, reserved_replicas(workload, reserve_for) - present)
-        starting += max(step, workload.in_rollout(present, terminating))
+        starting += max(_step(workload, present), workload.in_rollout(present, terminating))
     if not workload.desired and not live:
         starting = max(unseen, starting)
     return ComingPods(starting, max(0, possible - starting))
+
+
+def _step(workload: Workload, present: int) -> int:
+    """Pods that one step of the autoscaler adds."""
+    if workload.autoscaler is None:
+        return 0
+    return max(0, next_step(workload.autoscaler, workload.desired) - present)
 
 
 def _possible_new(workload: Workload, live: int) -> int:

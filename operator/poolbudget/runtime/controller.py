@@ -197,10 +197,7 @@ class Controller:
         if seen.changes_at is not None:
             self.queue.mark_after(key, seen.changes_at - clock.now())
         status = new_status(Facts(seen, decided, surroundings.failed), timestamp(seen.now))
-        try:
-            await self._tell(key, seen.manifest, status)
-        except ApiError as error:
-            raise Conflict(error.message) if error.is_conflict else error from error
+        await self._tell(key, seen.manifest, status)
 
     async def _tell_invalid(self, key: BudgetKey, error: InvalidSpecError) -> None:
         manifest = await self._api.find(paths.budget(*key))

@@ -102,12 +102,11 @@ class Aftermath:
     def _truth(self) -> Inputs:
         """The planner's inputs from what the API server holds now."""
         world = self._world
-        facts = {pod.uid: pod.facts(world.clock) for pod in world.pods.values() if pod.exists}
         found = Found(
             Spec(world.ledger, world.ledger_version, world.usable, tuple(world.targets.values())),
             world.config_maps,
             {item.model.name: item.workload for item in world.targets.values()},
-            {uid: item for uid, item in facts.items() if item is not None},
+            world.facts(),
             self._assumptions,
             world.clock() + 1.0,
         )

@@ -43,7 +43,6 @@ class Kubernetes:
         self._changed = changed
         self.lags = Lags() if lags is None else lags
         self._skews: dict[str, float] = {}
-        self._waiting: list[SimulatedPod] = []
 
     # Deployments
 

@@ -54,7 +54,6 @@ class SimulatedOperator:
         self._stalled_until = 0.0
         self._conflicts = 0
         self.resync = RESYNC
-        self.reconciles = 0
 
     @property
     def has_lost(self) -> bool:
@@ -142,11 +141,7 @@ class SimulatedOperator:
     def _relist(self) -> None:
         if not self._is_up:
             return
-        found = {}
-        for pod in self._world.pods.values():
-            facts = pod.facts(self._world.clock)
-            if pod.exists and facts is not None:
-                found[pod.uid] = facts
+        found = self._world.facts()
         for uid, facts in list(self._pods.items()):
             if uid not in found and facts.lost is None:
                 if facts.has_node:
@@ -169,7 +164,6 @@ class SimulatedOperator:
             return
         self._is_marked = False
         self._last_turn = self._simulation.now
-        self.reconciles += 1
         made = SimulatedSurroundings(
             self._simulation,
             self._world,

@@ -12,13 +12,10 @@ from poolbudget.planning.inputs import PoolSizes, Target, TargetKey, Workload
 from poolbudget.planning.ledger import Ledger, next_revision
 from poolbudget.planning.plan import Fit, Plan, TargetPlan
 from poolbudget.planning.sizes import split_cap
-from poolbudget.reconcile import Conflict
+from poolbudget.reconcile import MOST_AGE, Conflict
 from poolbudget.simulation.engine import Request, Simulation
 from poolbudget.simulation.view import PERCENT, Found, Spec, View, view
 from poolbudget.simulation.world import World, WriteRefused
-
-MOST_AGE = 1.0
-"""Seconds, as in the operator."""
 
 
 class SimulatedSurroundings:
@@ -171,8 +168,7 @@ class SimulatedSurroundings:
 
     def read_pods(self) -> dict[str, PodFacts]:
         """The pods, as the API server has them."""
-        found = {pod.uid: pod.facts(self._world.clock) for pod in self._world.pods.values() if pod.exists}
-        return {uid: facts for uid, facts in found.items() if facts is not None}
+        return self._world.facts()
 
 
 def _target(seen: View, name: str) -> Target:

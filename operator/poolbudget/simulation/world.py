@@ -119,7 +119,6 @@ class World:
     ledger: Ledger = field(default_factory=Ledger)
     ledger_version: int = 1
     status_writes: int = 0
-    config_map_writes: int = 0
     versions: int = 1
     open: int = 0
     smallest: int | None = None
@@ -135,6 +134,16 @@ class World:
         """A resourceVersion."""
         self.versions += 1
         return self.versions
+
+    @property
+    def config_map_writes(self) -> int:
+        """Writes of all ConfigMaps."""
+        return self.writes.total()
+
+    def facts(self) -> dict[str, PodFacts]:
+        """What the API server tells of every pod that it has."""
+        found = {pod.uid: pod.facts(self.clock) for pod in self.pods.values() if pod.exists}
+        return {uid: facts for uid, facts in found.items() if facts is not None}
 
     def pods_of(self, target: str) -> list[SimulatedPod]:
         """The pods of a target that the API server still has."""
@@ -153,7 +162,6 @@ class World:
         self.config_maps[name] = ConfigMapModel(sizes, history, version, self.clock())
         self.published.setdefault(name, []).append((self.now(), sizes.cap))
         self.writes[name] += 1
-        self.config_map_writes += 1
         return version
 
     def touch(self, name: str, expected: int) -> int:
@@ -163,7 +171,6 @@ class World:
             raise WriteRefused(f"ConfigMap {name}")
         self.config_maps[name] = replace(current, version=self.next_version())
         self.writes[name] += 1
-        self.config_map_writes += 1
         return self.config_maps[name].version
 
     def write_ledger(self, expected: int, ledger: Ledger) -> int:
