@@ -16,16 +16,8 @@ from poolbudget.cluster.config_map import BudgetReference
 from poolbudget.cluster.ledger import read_ledger
 from poolbudget.cluster.observed import InvalidSpecError, Neighbour, Observed, parse_spec, reference
 from poolbudget.cluster.pod_records import PodRecord
-from poolbudget.cluster.targets import (
-    Found,
-    former_targets,
-    lost_pods,
-    needed_after,
-    next_change,
-    oldest_pod,
-    readable_by_all,
-    targets,
-)
+from poolbudget.cluster.targets import Found, former_targets, lost_pods, targets
+from poolbudget.planning import charges
 from poolbudget.planning.charges import Assumptions
 from poolbudget.planning.inputs import Inputs
 from poolbudget.resource.spec import PoolBudgetSpec
@@ -85,6 +77,8 @@ async def gather(api: Api, manifest: Object, spec: PoolBudgetSpec, context: Cont
         now=context.now,
     )
     planned = (*targets(found), *former_targets(found))
+    readers, histories = found.readers(), list(found.histories.values())
+    assumptions, now = context.assumptions, context.now
     return Observed(
         reference=budget,
         manifest=manifest,
@@ -106,10 +100,10 @@ async def gather(api: Api, manifest: Object, spec: PoolBudgetSpec, context: Cont
         neighbours=context.neighbours,
         lost=tuple(lost_pods(found, planned)),
         now=context.now,
-        changes_at=next_change(found),
-        readable_by_all=readable_by_all(found),
-        oldest_pod=oldest_pod(found),
-        needed_after=needed_after(found) if context.is_complete else None,
+        changes_at=charges.next_change(readers, histories, assumptions, now),
+        readable_by_all=charges.readable_by_all(histories, assumptions),
+        oldest_pod=charges.oldest_pod(readers, assumptions),
+        needed_after=charges.needed_after(readers, assumptions, now) if context.is_complete else None,
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,7 +14,7 @@ from poolbudget.cluster.api import Api, ApiError, Object
 from poolbudget.cluster.config_map import published_sizes
 from poolbudget.cluster.ledger import ledger_status
 from poolbudget.cluster.observed import Observed, reference
-from poolbudget.planning.forecast import forecast
+from poolbudget.planning.forecast import Forecast, forecast
 from poolbudget.planning.inputs import PoolSizes, TargetKey, UpdateMode
 from poolbudget.planning.ledger import Ledger
 from poolbudget.planning.plan import Fit, Plan, TargetPlan
@@ -31,13 +32,22 @@ from poolbudget.resource.conditions import (
 from poolbudget.resource.spec import TargetSpec
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Facts:
     """What the checks look at."""
 
     observed: Observed
     plan: Plan
     failed: Mapping[str, ApiError] = field(default_factory=dict)
+
+    @functools.cached_property
+    def forecasts(self) -> dict[TargetKey, Forecast]:
+        """The next rollout of each target, where that overlaps and the capacity is known."""
+        usable, targets = self.observed.usable, self.observed.inputs.targets
+        if usable is None:
+            return {}
+        found = ((target.key, forecast(target, self.plan, usable.connections)) for target in targets)
+        return {key: expected for key, expected in found if expected is not None}
 
     def before(self, kind: ConditionType) -> Condition | None:
         """The condition as it stands in the status for the same spec."""
@@ -130,9 +140,8 @@ def feasible(facts: Facts) -> Condition:
 
 def _rollout_warnings(facts: Facts, usable: int) -> Iterator[str]:
     """What a rollout of each target would come to, where that is too much."""
-    for target in facts.observed.inputs.targets:
-        expected = forecast(target, facts.plan, usable)
-        if expected is None or expected.worst <= usable:
+    for key, expected in facts.forecasts.items():
+        if expected.worst <= usable:
             continue
         advice = (
             "set minReadySeconds to the time that pods take to terminate, or strategy Recreate"
@@ -140,7 +149,7 @@ def _rollout_warnings(facts: Facts, usable: int) -> Iterator[str]:
             else f"a maxSurge of {expected.largest_safe_surge} stays within it"
         )
         yield (
-            f"the next rollout of {target.key} may come to {expected.worst} of {usable} while old pods "
+            f"the next rollout of {key} may come to {expected.worst} of {usable} while old pods "
             f"terminate: {advice}"
         )
 
@@ -349,9 +358,7 @@ def _target_status(facts: Facts, target: TargetPlan) -> dict[str, Any]:
 
 
 def _forecast_status(facts: Facts, key: TargetKey) -> dict[str, Any]:
-    usable = facts.observed.usable
-    target = next(item for item in facts.observed.inputs.targets if item.key == key)
-    expected = None if usable is None else forecast(target, facts.plan, usable.connections)
+    expected = facts.forecasts.get(key)
     if expected is None:
         return {}
     return {"rolloutWorst": expected.worst, "safeMaxSurge": expected.largest_safe_surge}

@@ -42,6 +42,17 @@ class Found:
     assumptions: Assumptions
     now: float
 
+    def readers(self) -> list[PodFacts]:
+        """Pods that read one of the PoolBudget's ConfigMaps, once for each."""
+        facts = (
+            record.facts(consumed.config_map)
+            for record in self.pods
+            if record.may_hold
+            for consumed in record.consumes
+            if consumed.config_map in self.live
+        )
+        return [item for item in facts if item is not None]
+
     def names_of(self, key: TargetKey) -> list[str]:
         """The target's ConfigMaps, under its present and former names."""
         present = [item.config_map_name for item in self.spec.targets if item.key == key]
@@ -88,36 +99,6 @@ def lost_pods(found: Found, planned: Iterable[Target]) -> Iterator[LostPod]:
         for pod in target.pods:
             if pod.stage is PodStage.LOST:
                 yield LostPod(pod.uid, pod.name, target.key, pod.charge.connections, since[pod.uid])
-
-
-def needed_after(found: Found) -> float:
-    """From when on the past of the ConfigMaps matters to any pod (seconds since 1970)."""
-    return charges.needed_after(_readers(found), found.assumptions, found.now)
-
-
-def oldest_pod(found: Found) -> float | None:
-    """Since when the oldest pod has existed that reads any of the ConfigMaps (seconds since 1970)."""
-    return charges.oldest_pod(_readers(found), found.assumptions)
-
-
-def readable_by_all(found: Found) -> float:
-    """From when on every kubelet sees what is published now (seconds since 1970)."""
-    return charges.readable_by_all(found.histories.values(), found.assumptions)
-
-
-def next_change(found: Found) -> float | None:
-    """When a charge falls next without any event (seconds since 1970)."""
-    return charges.next_change(_readers(found), found.histories.values(), found.assumptions, found.now)
-
-
-def _readers(found: Found) -> Iterator[PodFacts]:
-    """Pods that read one of the PoolBudget's ConfigMaps, once for each."""
-    for record in found.pods:
-        for consumed in record.consumes:
-            if consumed.config_map in found.live and record.may_hold:
-                facts = record.facts(consumed.config_map)
-                if facts is not None:
-                    yield facts
 
 
 def existed_before(manifest: Object, name: str) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 from dataclasses import dataclass, replace
 
 from poolbudget.planning.inputs import PodStage, RolloutLimit, Target, Workload
@@ -28,22 +29,20 @@ def forecast(target: Target, plan: Plan, usable: int) -> Forecast | None:
     workload = target.workload
     if workload is None or not workload.waves or not workload.desired:
         return None
-    worst = _worst(target, plan, workload)
-    safe = [
-        surge
-        for surge in range(workload.maximum() + 1)
-        if _worst(target, plan, replace(workload, max_surge=RolloutLimit(surge))) <= usable
-    ]
-    return Forecast(worst, max(safe, default=None))
-
-
-def _worst(target: Target, plan: Plan, workload: Workload) -> int:
     planned = plan.target(target.key)
+    terminating = sum(pod.stage is PodStage.TERMINATING for pod in target.pods)
     live = sum(pod.is_replica and pod.stage is not PodStage.TERMINATING for pod in target.pods)
-    maximum = workload.maximum()
-    coming = max(0, maximum - live) + workload.max_surge.rounded_up(maximum) + workload.overlapping(maximum)
-    coming -= sum(pod.stage is PodStage.TERMINATING for pod in target.pods)
-    first = min(max(0, coming), workload.in_rollout(live, 0))
     told = target.bounds.floor if planned.sizes is None else planned.sizes.cap
-    later = max(0, coming - first) * target.bounds.cost(target.bounds.floor)
-    return plan.allocated + first * target.bounds.cost(told) + later
+    maximum, cost = workload.maximum(), target.bounds.cost
+
+    def worst(rollout: Workload) -> int:
+        coming = max(0, maximum - live) + rollout.max_surge.rounded_up(maximum)
+        coming += rollout.overlapping(maximum) - terminating
+        first = min(max(0, coming), rollout.in_rollout(live, 0))
+        return plan.allocated + first * cost(told) + max(0, coming - first) * cost(target.bounds.floor)
+
+    # The more pods a surge may add, the more there are: no need to try them all.
+    fitting = bisect.bisect_right(
+        range(maximum + 1), usable, key=lambda surge: worst(replace(workload, max_surge=RolloutLimit(surge)))
+    )
+    return Forecast(worst(workload), fitting - 1 if fitting else None)
