@@ -6,6 +6,9 @@ from collections.abc import Hashable
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
+from poolbudget.planning.charges import WHOLE_SECONDS, Assumptions
+from poolbudget.planning.plan import Plan
+
 RAISE_PACE = (5.0, 30.0)
 """Seconds for which a larger share must be wanted unchanged, and after which it is granted anyhow."""
 
@@ -55,3 +58,35 @@ class Pace(Generic[Key]):
     def forget(self, key: Key) -> None:
         """The wish was granted, or nothing is wanted any more."""
         self._wishes.pop(key, None)
+
+
+class RaisePace(Generic[Key]):
+    """When larger sizes may be published: new targets at once, larger shares once they have been stable."""
+
+    def __init__(self) -> None:
+        self._pace: Pace[Key] = Pace(*RAISE_PACE)
+
+    def seconds_until_due(self, key: Key, decided: Plan, unread: float, now: float) -> float:
+        """How long what a plan holds back has to wait, 0 or less for not at all.
+
+        Never while a kubelet may still see something larger than what is published: `unread` seconds.
+        """
+        if unread > 0:
+            return unread
+        grows = [target for target in decided.targets if target.waits_to_raise]
+        if not grows or any(target.sizes is None for target in grows):
+            return 0.0
+        wanted = tuple((target.key, target.start) for target in decided.targets)
+        return self._pace.seconds_until_due(key, wanted, now)
+
+    def forget(self, key: Key) -> None:
+        """Nothing is held back any more."""
+        self._pace.forget(key)
+
+
+def seconds_to_look_again(decided: Plan, unread: float, assumptions: Assumptions) -> float | None:
+    """When to look again after a plan that holds something back; None for one that does not.
+
+    What this turn has lowered is not in `unread` yet, and no event would lead back here.
+    """
+    return max(unread, assumptions.unseen) + WHOLE_SECONDS if decided.waits_to_raise else None

@@ -138,27 +138,6 @@ TIGHT = range(25, 40)
 """Schedules of `tight` that exceed usable without one or the other rule, and never with all of them."""
 
 
-def test_with_all_rules_nothing_is_found() -> None:
-    assert overrun(builtin("tight"), TIGHT) is None
-    assert overrun(SCALED, range(3)) is None
-
-
-@pytest.mark.parametrize(
-    ("module", "name", "instead"),
-    [
-        (charges, "charge", _terminating_for_nothing),
-        (expected, "_replaceable", lambda *_: 0),
-        (expected, "_replaceable", _terminating_as_room),
-    ],
-    ids=["terminating pods count", "room for what replaces them", "they are no room for others"],
-)
-def test_a_missing_rule_is_found(
-    monkeypatch: pytest.MonkeyPatch, module: Any, name: str, instead: Callable[..., Any]
-) -> None:
-    monkeypatch.setattr(module, name, instead)
-    assert overrun(builtin("tight"), TIGHT) is not None
-
-
 SCALED = scenario_of(
     """
     name: scaled
@@ -169,26 +148,51 @@ SCALED = scenario_of(
     """
 )
 
+DRAINED = scenario_of(
+    """
+    name: drained
+    usable: 12
+    reserveFor: CurrentPods
+    targets: [{name: a, replicas: 4, recreate: true, terminating: [10, 20], starting: [0.5, 2]}]
+    actions: [{at: 60, do: delete, to: 4}]
+    """
+)
+"""All pods end while as many come: found by a long suite, when nothing was kept for that."""
+
+
+def test_with_all_rules_nothing_is_found() -> None:
+    assert overrun(builtin("tight"), TIGHT) is None
+    assert overrun(SCALED, range(3)) is None
+    for seed in range(5):
+        assert Run(DRAINED, Policy.POOLBUDGET, seed).play().is_good
+
+
+@pytest.mark.parametrize(
+    ("scenario", "seeds", "module", "name", "instead"),
+    [
+        (builtin("tight"), TIGHT, charges, "charge", _terminating_for_nothing),
+        (DRAINED, range(5), expected, "_replaceable", lambda *_: 0),
+        (DRAINED, range(5), expected, "_replaceable", _terminating_as_room),
+    ],
+    ids=["terminating pods count", "room for what replaces them", "they are no room for others"],
+)
+def test_a_missing_rule_is_found(
+    monkeypatch: pytest.MonkeyPatch,
+    scenario: Scenario,
+    seeds: range,
+    module: Any,
+    name: str,
+    instead: Callable[..., Any],
+) -> None:
+    assert overrun(scenario, seeds) is None
+    monkeypatch.setattr(module, name, instead)
+    assert overrun(scenario, seeds) is not None
+
 
 def test_room_has_to_be_kept_for_possible_pods(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(expected, "_possible_new", lambda *_: 0)
     monkeypatch.setattr(expected, "_replaceable", lambda *_: 0)
     assert overrun(SCALED, range(3)) is not None
-
-
-def test_pods_that_are_deleted_are_replaced_at_once() -> None:
-    """Two pods end while two come: found by a longer suite, where nothing was kept for that."""
-    scenario = scenario_of(
-        """
-        name: drained
-        usable: 12
-        reserveFor: CurrentPods
-        targets: [{name: a, replicas: 4, recreate: true, terminating: [10, 20], starting: [0.5, 2]}]
-        actions: [{at: 60, do: delete, to: 4}]
-        """
-    )
-    for seed in range(5):
-        assert Run(scenario, Policy.POOLBUDGET, seed).play().is_good
 
 
 def test_lost_pods_have_to_be_counted(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -24,7 +24,7 @@ from poolbudget.cluster.status import (
     write_status,
 )
 from poolbudget.cluster.surroundings import ClusterSurroundings
-from poolbudget.pace import RAISE_PACE, Pace, pause_after_conflict
+from poolbudget.pace import Pace, RaisePace, pause_after_conflict, seconds_to_look_again
 from poolbudget.planning.charges import Assumptions
 from poolbudget.planning.plan import Plan
 from poolbudget.reconcile import Conflict, reconcile
@@ -48,9 +48,6 @@ _COUNT_PACE = (2.0, 15.0)
 anyhow: a burst of pods is one write and not hundreds."""
 
 
-_WHOLE_SECOND = 1.0
-"""The API server tells in whole seconds when a write arrived."""
-
 _CONFLICTS_BEFORE_REPORT = 4
 
 
@@ -69,7 +66,7 @@ class Controller:
         self.queue: WorkQueue[BudgetKey] = WorkQueue(self.reconcile)
         self.prober = Prober(api, lambda key: self.queue.mark(key, urgent=True))
         self.pods = PodCache(api, namespaces, self._pod_changed, assumptions.quarantine, clock.now)
-        self._raises: Pace[BudgetKey] = Pace(*RAISE_PACE)
+        self._raises: RaisePace[BudgetKey] = RaisePace()
         self._counts: Pace[BudgetKey] = Pace(*_COUNT_PACE)
         self._conflicts: dict[BudgetKey, int] = {}
         self._own_writes: dict[tuple[str, str], str] = {}
@@ -164,22 +161,11 @@ class Controller:
         return list(self.pods.in_namespace(namespace))
 
     def _is_due(self, key: BudgetKey, seen: Observed, decided: Plan) -> bool:
-        """Whether to raise now: new targets at once, larger shares once they have been stable.
-
-        Never while a kubelet may still see something larger than what is published, and not always
-        while conflict follows conflict, so that the status is written in between.
-        """
-        unread = seen.readable_by_all - clock.now()
-        if unread > 0:
-            self.queue.mark_after(key, unread)
-            return False
+        """Whether to raise now; not always while conflict follows conflict, so that the status is written."""
         if self._conflicts.get(key, 0) % _CONFLICTS_BEFORE_REPORT == _CONFLICTS_BEFORE_REPORT - 1:
             return False
-        grows = [target for target in decided.targets if target.waits_to_raise]
-        if not grows or any(target.sizes is None for target in grows):
-            return True
-        wanted = tuple((target.key, target.start) for target in decided.targets)
-        wait = self._raises.seconds_until_due(key, wanted, asyncio.get_running_loop().time())
+        unread, now = seen.readable_by_all - clock.now(), asyncio.get_running_loop().time()
+        wait = self._raises.seconds_until_due(key, decided, unread, now)
         if wait > 0:
             self.queue.mark_after(key, wait)
         return wait <= 0
@@ -189,11 +175,10 @@ class Controller:
     ) -> None:
         if not decided.waits_to_raise:
             self._raises.forget(key)
-        if decided.waits_to_raise:
-            # What was lowered in this turn is not in `seen` yet: nothing else would lead here again.
-            unread = seen.readable_by_all - clock.now()
-            lag = self._assumptions.kubelet_lag + self._assumptions.clock_skew
-            self.queue.mark_after(key, max(unread, lag) + _WHOLE_SECOND)
+        unread = seen.readable_by_all - clock.now()
+        again = seconds_to_look_again(decided, unread, self._assumptions)
+        if again is not None:
+            self.queue.mark_after(key, again)
         if seen.changes_at is not None:
             self.queue.mark_after(key, seen.changes_at - clock.now())
         status = new_status(Facts(seen, decided, surroundings.failed), timestamp(seen.now))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from poolbudget.pace import RAISE_PACE, Pace, pause_after_conflict
+from poolbudget.pace import RaisePace, pause_after_conflict, seconds_to_look_again
 from poolbudget.planning.charges import Assumptions, PodFacts
 from poolbudget.planning.inputs import PodStage
 from poolbudget.planning.plan import Fit, Plan
@@ -50,7 +50,7 @@ class SimulatedOperator:
         self._is_up = False
         self._is_marked = False
         self._last_turn = -GATHER
-        self._raises: Pace[str] = Pace(*RAISE_PACE)
+        self._raises: RaisePace[str] = RaisePace()
         self._stalled_until = 0.0
         self._conflicts = 0
         self.resync = RESYNC
@@ -66,7 +66,7 @@ class SimulatedOperator:
             return
         self._life += 1
         self._is_up, self._is_marked, self._task = True, False, None
-        self._raises = Pace(*RAISE_PACE)
+        self._raises = RaisePace()
         self._pods = {}
         self._relist()
         self._resync(self._life)
@@ -202,25 +202,21 @@ class SimulatedOperator:
     def _in_force(self, seen: View, decided: Plan) -> None:
         if seen.changes_at is not None:
             self._simulation.after(seen.changes_at - self._clock() + 0.01, self.mark)
-        if decided.waits_to_raise:
-            lag = self._assumptions.kubelet_lag + self._assumptions.clock_skew
-            self._simulation.after(max(seen.readable_by_all - self._clock(), lag) + 1.0, self.mark)
+        again = seconds_to_look_again(decided, self._unread(seen), self._assumptions)
+        if again is None:
+            self._raises.forget(_KEY)
+        else:
+            self._simulation.after(again, self.mark)
         self._planned(seen, decided)
 
     def _is_due(self, seen: View, decided: Plan, _: frozenset[str]) -> bool:
-        unread = seen.readable_by_all - self._clock()
-        if unread > 0:
-            self._simulation.after(unread, self.mark)
-            return False
-        if any(target.waits_to_raise and target.sizes is None for target in decided.targets):
-            return True
-        wanted = tuple((target.key, target.start) for target in decided.targets)
-        wait = self._raises.seconds_until_due(_KEY, wanted, self._simulation.now)
+        wait = self._raises.seconds_until_due(_KEY, decided, self._unread(seen), self._simulation.now)
         if wait > 0:
             self._simulation.after(wait, self.mark)
-        else:
-            self._raises.forget(_KEY)
         return wait <= 0
+
+    def _unread(self, seen: View) -> float:
+        return seen.readable_by_all - self._clock()
 
     def _is_over(self, facts: PodFacts) -> bool:
         return facts.lost is not None and self._clock() >= facts.lost + self._assumptions.quarantine
