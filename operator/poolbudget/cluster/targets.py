@@ -13,7 +13,6 @@ from poolbudget.planning import charges
 from poolbudget.planning.charges import Assumptions, PodFacts, charged_pod
 from poolbudget.planning.history import History, nothing_yet
 from poolbudget.planning.inputs import (
-    Charge,
     Pod,
     PodStage,
     PoolSizes,
@@ -22,7 +21,7 @@ from poolbudget.planning.inputs import (
     TargetKey,
     UpdateMode,
 )
-from poolbudget.planning.ledger import Ledger, LostPod
+from poolbudget.planning.ledger import Ledger, LostPod, remembered
 from poolbudget.resource.spec import PoolBudgetSpec, TargetSpec
 
 
@@ -130,11 +129,9 @@ def _pods(found: Found, key: TargetKey, manifest: Object | None, bounds: TargetB
             pod = _charged(found, record, names, bounds)
             if pod is not None:
                 yield replace(pod, is_replica=is_replica)
-    for item in found.ledger.lost:
-        still_lost = found.now < item.since + found.assumptions.quarantine
-        if item.target == key and item.uid not in seen and still_lost:
-            charge = Charge(item.connections, basis=f"lost with {item.connections}")
-            yield Pod(item.uid, item.name, PodStage.LOST, charge)
+    for item in remembered(found.ledger, seen, found.assumptions, found.now):
+        if item.target == key:
+            yield item.pod
 
 
 def _charged(found: Found, record: PodRecord, names: list[str], bounds: TargetBounds) -> Pod | None:

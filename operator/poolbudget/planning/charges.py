@@ -201,7 +201,12 @@ def may_start_again(facts: PodFacts, assumptions: Assumptions, now: float) -> bo
 
 def is_released(facts: PodFacts, assumptions: Assumptions, now: float) -> bool:
     """Whether a lost pod has been charged for long enough."""
-    return facts.lost is not None and now >= facts.lost + assumptions.quarantine
+    return facts.lost is not None and quarantine_is_over(facts.lost, assumptions, now)
+
+
+def quarantine_is_over(lost: float, assumptions: Assumptions, now: float) -> bool:
+    """Whether a pod that was lost then is gone by now, as far as is assumed."""
+    return now >= lost + assumptions.quarantine
 
 
 def most(entries: Iterable[Entry], cost: PodCost) -> int:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from dataclasses import dataclass
 
+from poolbudget.planning.charges import Assumptions, quarantine_is_over
 from poolbudget.planning.history import History
-from poolbudget.planning.inputs import TargetKey
+from poolbudget.planning.inputs import Charge, Pod, PodStage, TargetKey
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +19,12 @@ class LostPod:
     target: TargetKey
     connections: int
     since: float
+
+    @property
+    def pod(self) -> Pod:
+        """As the planner knows it."""
+        charge = Charge(self.connections, basis=f"lost with {self.connections}")
+        return Pod(self.uid, self.name, PodStage.LOST, charge)
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +38,15 @@ class Ledger:
     claim: int = 0
     outstanding: tuple[str, ...] = ()
     lost: tuple[LostPod, ...] = ()
+
+
+def remembered(ledger: Ledger, seen: Container[str], assumptions: Assumptions, now: float) -> list[LostPod]:
+    """The lost pods that nobody but the ledger knows of any more, by uid, and that are still charged."""
+    return [
+        item
+        for item in ledger.lost
+        if item.uid not in seen and not quarantine_is_over(item.since, assumptions, now)
+    ]
 
 
 def next_revision(ledger: Ledger, histories: Iterable[History], now: float) -> int:

@@ -168,7 +168,7 @@ class SimulatedOperator:
             self._simulation,
             self._world,
             self._clock,
-            lambda: {uid: facts for uid, facts in self._pods.items() if not self._is_over(facts)},
+            lambda: self._pods,
             self._assumptions,
             self._in_force,
             self._told,
@@ -217,9 +217,6 @@ class SimulatedOperator:
 
     def _unread(self, seen: View) -> float:
         return seen.readable_by_all - self._clock()
-
-    def _is_over(self, facts: PodFacts) -> bool:
-        return facts.lost is not None and self._clock() >= facts.lost + self._assumptions.quarantine
 
     def _clock(self) -> float:
         return EPOCH + self._simulation.now + self._skew

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 
 from poolbudget.planning import charges
 from poolbudget.planning.charges import Assumptions, PodFacts
 from poolbudget.planning.history import next_history
-from poolbudget.planning.inputs import PoolSizes, Target, TargetKey, Workload
+from poolbudget.planning.inputs import PoolSizes, Target, Workload
 from poolbudget.planning.ledger import Ledger, next_revision
-from poolbudget.planning.plan import Fit, Plan, TargetPlan
+from poolbudget.planning.plan import Fit, Plan
 from poolbudget.planning.sizes import split_cap
 from poolbudget.reconcile import MOST_AGE, Conflict
 from poolbudget.simulation.engine import Request, Simulation
@@ -52,26 +52,15 @@ class SimulatedSurroundings:
     async def lower(self, seen: View, decided: Plan) -> bool:
         """Write every ConfigMap that the plan changes without raising it."""
         has_lowered = False
-        for name, live in seen.config_maps.items():
-            target = _planned_for(decided, name)
-            if target is None or target.sizes is None:
-                continue
-            bounds_cost = _target(seen, name).bounds.pod_cost
-            current = seen.histories[name].current
-            is_new = current is None or (current.cap, current.cost) != (target.sizes.cap, bounds_cost)
-            if is_new and target.sizes.cap <= live.sizes.cap:
-                await self._write(seen, name, target.sizes)
-                has_lowered |= target.sizes.cap < live.sizes.cap
+        for change in _changes(seen, decided):
+            if not change.raises:
+                await self._write(seen, change.name, change.sizes)
+                has_lowered |= change.lowers
         return has_lowered
 
     def raised(self, seen: View, decided: Plan) -> frozenset[str]:
         """The ConfigMaps that the plan raises above what they say."""
-        names = set()
-        for target in decided.targets:
-            live = seen.config_maps.get(target.key.name)
-            if target.sizes is not None and (live is None or target.sizes.cap > live.sizes.cap):
-                names.add(target.key.name)
-        return frozenset(names)
+        return frozenset(change.name for change in _changes(seen, decided) if change.raises)
 
     async def claim(self, seen: View, names: frozenset[str]) -> View:
         """Write a claim into the ledger."""
@@ -102,10 +91,9 @@ class SimulatedSurroundings:
         """Write the ConfigMaps that the plan raises."""
         if self._simulation.now - seen.looked_at > self._most_age:
             raise Conflict("too old")
-        for name in sorted(self.raised(seen, decided)):
-            sizes = decided.target(TargetKey("Deployment", name)).sizes
-            if sizes is not None:
-                await self._write(seen, name, sizes)
+        for change in _changes(seen, decided):
+            if change.raises:
+                await self._write(seen, change.name, change.sizes)
         return True
 
     async def report(self, seen: View, decided: Plan) -> None:
@@ -175,5 +163,32 @@ def _target(seen: View, name: str) -> Target:
     return next(item for item in seen.inputs.targets if item.key.name == name)
 
 
-def _planned_for(decided: Plan, name: str) -> TargetPlan | None:
-    return next((item for item in decided.targets if item.key.name == name), None)
+@dataclass(frozen=True, slots=True)
+class _Change:
+    """A ConfigMap that has to be written, and what it says now (None: it is not there)."""
+
+    name: str
+    sizes: PoolSizes
+    now: PoolSizes | None
+
+    @property
+    def raises(self) -> bool:
+        """Whether a starting container could get more, or something for the first time."""
+        return self.now is None or self.sizes.cap > self.now.cap
+
+    @property
+    def lowers(self) -> bool:
+        """Whether a starting container gets less."""
+        return self.now is not None and self.sizes.cap < self.now.cap
+
+
+def _changes(seen: View, decided: Plan) -> Iterator[_Change]:
+    """The ConfigMaps that differ from the plan, in size or in what a pod costs that reads it."""
+    for target, item in zip(seen.inputs.targets, decided.targets, strict=True):
+        if item.sizes is None:
+            continue
+        name = target.key.name
+        live = seen.config_maps.get(name)
+        current = seen.histories[name].current if live is not None else None
+        if current is None or (current.cap, current.cost) != (item.sizes.cap, target.bounds.pod_cost):
+            yield _Change(name, item.sizes, None if live is None else live.sizes)

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from poolbudget.planning import charges
 from poolbudget.planning.charges import Assumptions, PodFacts, charged_pod
 from poolbudget.planning.history import History, arrived, nothing_yet
-from poolbudget.planning.inputs import Charge, Inputs, Pod, PodStage, ReserveFor, Target, Workload
-from poolbudget.planning.ledger import Ledger, LostPod
+from poolbudget.planning.inputs import Inputs, Pod, ReserveFor, Target, Workload
+from poolbudget.planning.ledger import Ledger, LostPod, remembered
 from poolbudget.simulation.world import ConfigMapModel, SimulatedTarget
 
 PERCENT = 70
@@ -121,10 +121,7 @@ def _pods(found: Found, histories: Mapping[str, History]) -> tuple[dict[str, lis
         pods[name].append(pod)
         if facts.lost is not None:
             lost.append(LostPod(uid, uid, targets[name].key, pod.charge.connections, facts.lost))
-    for item in found.spec.ledger.lost:
-        is_over = found.now >= item.since + found.assumptions.quarantine
-        if item.uid not in found.facts and not is_over:
-            charge = Charge(item.connections)
-            pods[item.target.name].append(Pod(item.uid, item.name, PodStage.LOST, charge))
-            lost.append(item)
+    for item in remembered(found.spec.ledger, found.facts, found.assumptions, found.now):
+        pods[item.target.name].append(item.pod)
+        lost.append(item)
     return pods, lost
