@@ -62,6 +62,20 @@ def budget(namespace: str, name: str = "orders", **spec: Any) -> Manifest:
     }
 
 
+def autoscaler(namespace: str, least: int, most: int) -> Manifest:
+    """A HorizontalPodAutoscaler of the Deployment `api`."""
+    return {
+        "apiVersion": "autoscaling/v2",
+        "kind": "HorizontalPodAutoscaler",
+        "metadata": {"name": "api", "namespace": namespace},
+        "spec": {
+            "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "api"},
+            "minReplicas": least,
+            "maxReplicas": most,
+        },
+    }
+
+
 def config_map(cluster: Cluster, namespace: str, name: str = "api-pool") -> Manifest | None:
     """A ConfigMap, None where there is none."""
     items: list[Manifest] = cluster.get("configmap", f"--namespace={namespace}")["items"]

@@ -51,7 +51,7 @@ class BackendCounter:
             await connection.close()
 
 
-def refused(workspace: Workspace, postgres: Postgres) -> list[str]:
+def connections_refused(workspace: Workspace, postgres: Postgres) -> list[str]:
     """What the server's log says of connections that it refused for want of a slot (SQLSTATE 53300)."""
     log = workspace.log(postgres.name).read_text(errors="replace")
     return [line for line in log.splitlines() if "connection slots" in line or "too many c" in line]

@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
+from cluster.backends import connections_refused
 from cluster.operator_process import REPOSITORY
 from demo.plot import draw
 from demo.sampling import STAGES, Course, Sampler, View
@@ -177,19 +178,13 @@ def report(scene: Scene, play: Play, console: Console, picture: Path) -> bool:
     usable = 0 if latest is None else latest.usable
     seconds, backends = play.course.worst
     verdict = "within the budget" if backends <= usable else f"{backends - usable} over the budget"
-    refused = _refused(scene)
+    refused = len(connections_refused(scene.workspace, scene.postgres))
     console.print(
         f"\nWorst moment: {backends} of {usable} usable connections after {seconds:.1f} s, {verdict}; "
         f"{refused} refused with SQLSTATE 53300 ({len(play.course.backends)} counts)."
     )
     console.print(f"Plot: {picture.relative_to(REPOSITORY)}", soft_wrap=True)
     return backends <= usable and not refused
-
-
-def _refused(scene: Scene) -> int:
-    """Connections that the server refused for want of a slot, by its own log."""
-    log = scene.workspace.log(scene.postgres.name).read_text(errors="replace")
-    return sum("remaining connection slots" in line or "too many c" in line for line in log.splitlines())
 
 
 @click.command()

@@ -14,13 +14,13 @@ from pathlib import Path
 
 import pytest
 
-from cluster.backends import BackendCounter, refused
+from cluster.backends import BackendCounter, connections_refused
 from cluster.control_plane import ControlPlane
 from cluster.node import Node, on_this_machine
 from cluster.operator_process import OperatorProcess
 from cluster.postgres import Postgres
 from cluster.processes import Workspace
-from helpers import Manifest, budget, deployment, eventually, secret, status, wait_for_reason
+from helpers import Manifest, autoscaler, budget, deployment, eventually, secret, status, wait_for_reason
 
 USABLE = 155
 KILLS = 20
@@ -54,19 +54,6 @@ def application(namespace: str, repository: Path, finish: float) -> Manifest:
     )
     manifest["spec"]["template"]["spec"] = spec
     return manifest
-
-
-def autoscaler(namespace: str, least: int, most: int) -> Manifest:
-    return {
-        "apiVersion": "autoscaling/v2",
-        "kind": "HorizontalPodAutoscaler",
-        "metadata": {"name": "api", "namespace": namespace},
-        "spec": {
-            "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "api"},
-            "minReplicas": least,
-            "maxReplicas": most,
-        },
-    }
 
 
 class Stage:
@@ -165,7 +152,7 @@ def test_backends_never_exceed_usable(
         found = status(control_plane, namespace)
 
     assert max(counter.counts) <= USABLE
-    assert refused(workspace, database) == []
+    assert connections_refused(workspace, database) == []
     # The pods did hold what they were given: else nothing was tested.
     assert max(counter.counts) > USABLE // 3
     assert counter.now <= found["allocated"] <= USABLE

@@ -12,6 +12,7 @@ from cluster.operator_process import OperatorProcess
 from cluster.postgres import Postgres
 from helpers import (
     Manifest,
+    autoscaler,
     budget,
     deployment,
     eventually,
@@ -56,18 +57,8 @@ def read_sizes(cluster: Cluster, namespace: str) -> list[str]:
 def test_pods_start_with_the_published_sizes_and_new_ones_with_smaller_ones(
     cluster: Cluster, operator: OperatorProcess, node: Node, namespace: str
 ) -> None:
-    autoscaler: Manifest = {
-        "apiVersion": "autoscaling/v2",
-        "kind": "HorizontalPodAutoscaler",
-        "metadata": {"name": "api", "namespace": namespace},
-        "spec": {
-            "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "api"},
-            "minReplicas": 2,
-            "maxReplicas": 8,
-        },
-    }
     # The budget last: what it says first is for a workload that it has seen.
-    cluster.apply(autoscaler, reporting(namespace, 2))
+    cluster.apply(autoscaler(namespace, 2, 8), reporting(namespace, 2))
     cluster.apply(budget(namespace))
     # One step of the autoscaler from 2 pods is 4 pods; 4 more may come, and 8 end beside all of them.
     wait_for_sizes(cluster, namespace, (24, 10))

@@ -9,6 +9,7 @@ from typing import Any
 from cluster.control_plane import Cluster
 from cluster.operator_process import OperatorProcess
 from helpers import (
+    autoscaler,
     budget,
     condition,
     config_map,
@@ -58,7 +59,7 @@ def test_scaling_up_lowers_at_once_and_down_raises_later(
 def test_the_autoscalers_next_step_is_kept_free(
     cluster: Cluster, operator: OperatorProcess, namespace: str
 ) -> None:
-    cluster.apply(deployment(namespace), _autoscaler(namespace, 3, 30), budget(namespace))
+    cluster.apply(deployment(namespace), autoscaler(namespace, 3, 30), budget(namespace))
     # One step from 3 is 6 pods; 24 more may come, and 30 end beside them: (155 - 54) / 6.
     wait_for_sizes(cluster, namespace, (12, 4))
     cluster.kubectl(
@@ -318,10 +319,10 @@ def test_an_autoscaler_that_moves_away_and_back(
     cluster: Cluster, operator: OperatorProcess, namespace: str
 ) -> None:
     cluster.apply(deployment(namespace), deployment(namespace, "other"), budget(namespace))
-    cluster.apply(_autoscaler(namespace, 3, 30))
+    cluster.apply(autoscaler(namespace, 3, 30))
     wait_for_sizes(cluster, namespace, (12, 4))
     for name, expected in (("other", (35, 15)), ("api", (12, 4))):
-        moved = _autoscaler(namespace, 3, 30)
+        moved = autoscaler(namespace, 3, 30)
         moved["spec"]["scaleTargetRef"]["name"] = name
         cluster.apply(moved)
         wait_for_sizes(cluster, namespace, expected)
@@ -339,7 +340,7 @@ def test_two_budgets_on_one_endpoint_both_say_so(
 def test_more_pods_than_fit(cluster: Cluster, operator: OperatorProcess, namespace: str) -> None:
     cluster.apply(
         deployment(namespace, replicas=1),
-        _autoscaler(namespace, 1, 200),
+        autoscaler(namespace, 1, 200),
         budget(namespace, reserveFor="MaxReplicas"),
     )
     found = wait_for_reason(cluster, namespace, "Ready", "MaxPodsDoNotFit")
@@ -404,19 +405,6 @@ def test_rights_are_narrow(cluster: Cluster, operator: OperatorProcess) -> None:
     assert not may("delete", "configmaps")
     assert not may("patch", "deployments.apps")
     assert not may("patch", "poolbudgets.poolbudget.io")
-
-
-def _autoscaler(namespace: str, least: int, most: int) -> dict[str, Any]:
-    return {
-        "apiVersion": "autoscaling/v2",
-        "kind": "HorizontalPodAutoscaler",
-        "metadata": {"name": "api", "namespace": namespace},
-        "spec": {
-            "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "api"},
-            "minReplicas": least,
-            "maxReplicas": most,
-        },
-    }
 
 
 def _owners(cluster: Cluster, namespace: str) -> list[str]:

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from histories import ONE, told
 from poolbudget.planning.charges import (
     Assumptions,
     PodFacts,
@@ -34,20 +35,8 @@ from poolbudget.planning.history import (
 from poolbudget.planning.inputs import Charge, PodCost, PodStage, TargetBounds
 from poolbudget.planning.ledger import Ledger, next_revision
 
-ONE = PodCost(1, 0)
 ASSUMED = Assumptions()
 WORST = 155
-
-
-def told(*caps: tuple[int, float], cost: PodCost = ONE) -> History:
-    """A history of caps, each since a time; the next one arrived at that time."""
-    ends = [since for _, since in caps[1:]]
-    return History(
-        tuple(
-            Entry(number + 1, cap, cost, since, ends[number] if number < len(ends) else None)
-            for number, (cap, since) in enumerate(caps)
-        )
-    )
 
 
 def pod(**facts: float | int | bool | PodStage | None) -> PodFacts:

@@ -6,11 +6,11 @@ from dataclasses import replace
 
 import pytest
 
+from histories import ONE, told
 from poolbudget.planning.charges import Assumptions, PodFacts, charged_pod, needed_after
 from poolbudget.planning.history import Entry, History, arrived, settled, trimmed
 from poolbudget.planning.inputs import (
     Inputs,
-    PodCost,
     PodStage,
     ReserveFor,
     RolloutLimit,
@@ -21,20 +21,9 @@ from poolbudget.planning.inputs import (
 )
 from poolbudget.planning.plan import plan
 
-ONE = PodCost(1, 0)
 NOW = 2000.0
 CAREFUL = Assumptions()
 A, B = TargetKey("StatefulSet", "a"), TargetKey("StatefulSet", "b")
-
-
-def told(*caps: tuple[int, float]) -> History:
-    ends = [since for _, since in caps[1:]]
-    return History(
-        tuple(
-            Entry(number + 1, cap, ONE, since, ends[number] if number < len(ends) else None)
-            for number, (cap, since) in enumerate(caps)
-        )
-    )
 
 
 def facts(name: str, started: float = 1002.0) -> PodFacts:
