@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from poolbudget.planning.plan import Plan
-from poolbudget.simulation.exhaustive import Explorer, Scope
+from poolbudget.simulation.exhaustive import Explorer
+from poolbudget.simulation.small_world import Scope
 from poolbudget.simulation.surroundings import SimulatedSurroundings
 from poolbudget.simulation.view import View
 

@@ -7,102 +7,40 @@ as soon as a plan that counts its pod can be read. Time is counted in writes, te
 
 from __future__ import annotations
 
+import contextlib
 from collections import deque
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
 from poolbudget import reconcile as steps
-from poolbudget.planning.charges import Assumptions, PodFacts
 from poolbudget.planning.history import first_entry
-from poolbudget.planning.inputs import PodCost, PodStage, ReserveFor
+from poolbudget.planning.inputs import PodCost, ReserveFor
 from poolbudget.planning.ledger import Ledger
 from poolbudget.planning.plan import plan
 from poolbudget.planning.sizes import split_cap
 from poolbudget.reconcile import Conflict, Surroundings
-from poolbudget.simulation.engine import Request, Simulation
+from poolbudget.simulation.engine import Simulation
 from poolbudget.simulation.scenario import AutoscalerModel, Scenario, TargetModel
+from poolbudget.simulation.small_world import (
+    NO_LAGS,
+    TICK,
+    Answer,
+    Log,
+    Scope,
+    SmallFacts,
+    SmallPod,
+    SmallSurroundings,
+    State,
+    Turn,
+    difference,
+)
 from poolbudget.simulation.surroundings import SimulatedSurroundings
-from poolbudget.simulation.view import PERCENT, Found, View
+from poolbudget.simulation.view import PERCENT, View
 from poolbudget.simulation.world import EPOCH, ConfigMapModel, World, new_world
 
-TICK = 10.0
-_NO_LAGS = Assumptions(kubelet_lag=0.0, status_lag=0.0, clock_skew=0.0, creation=0.0)
 _cached_plan = lru_cache(maxsize=200_000)(plan)
-
-
-@dataclass(frozen=True, slots=True)
-class SmallPod:
-    """A pod; `cap` is None before its container has read anything."""
-
-    target: str
-    number: int
-    created: int
-    started: int | None = None
-    cap: int | None = None
-
-    @property
-    def uid(self) -> str:
-        """Its name."""
-        return f"{self.target}-{self.number}"
-
-
-@dataclass(frozen=True, slots=True)
-class Scope:
-    """How much of a world to explore: the last four are how often each may happen."""
-
-    usable: int = 9
-    pods: tuple[tuple[str, int], ...] = (("a", 2), ("b", 2))
-    published: int = 1
-    maximum: int = 2
-    reconciles: int = 1
-    crashes: int = 1
-    creations: int = 1
-    deletions: int = 2
-
-
-@dataclass(frozen=True, slots=True)
-class _Answer:
-    """What an operator was told, and when. Two answers that read the same are the same."""
-
-    time: int
-    value: Any = field(compare=False)
-    key: str
-
-
-Log = tuple[_Answer, ...] | None
-
-
-@dataclass(frozen=True, slots=True)
-class _Turn:
-    """A reconcile that has come so far: what it asks for next (None: it has ended, or was refused).
-
-    `counted` are the pods of the plan that its last answer has put in force.
-    """
-
-    made: _Small
-    request: Request[Any] | None
-    refusal: str | None
-    counted: frozenset[str]
-
-
-@dataclass(frozen=True, slots=True)
-class _State:
-    time: int
-    config_maps: tuple[tuple[str, ConfigMapModel], ...]
-    ledger: Ledger
-    version: int
-    versions: int
-    pods: tuple[SmallPod, ...]
-    operators: tuple[Log, ...]
-    turns: tuple[int, ...]
-    under_way: tuple[tuple[_Answer, ...], ...]
-    crashes: int
-    creations: int
-    deletions: int
-    created: tuple[int, ...]
-    counted: frozenset[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +64,7 @@ class Explorer:
         self._scope = scope
         self._surround = surround
         self._fence = fence
-        self._turns: dict[tuple[_Answer, ...], _Turn] = {}
+        self._turns: dict[tuple[Answer, ...], Turn] = {}
         self._names = [name for name, _ in scope.pods]
         targets = [
             TargetModel(
@@ -145,9 +83,9 @@ class Explorer:
     def explore(self, most: int = 5_000_000) -> Explored:
         """Visit every state that can be reached, or all until the first one above usable."""
         start = self._start()
-        parents: dict[_State, tuple[_State | None, str]] = {start: (None, "")}
+        parents: dict[State, tuple[State | None, str]] = {start: (None, "")}
         queue = deque([start])
-        with _plans_remembered():
+        with _remembered_plans():
             while queue:
                 state = queue.popleft()
                 for words, following in self._next(state):
@@ -161,7 +99,7 @@ class Explorer:
                     queue.append(following)
         return Explored(len(parents), None)
 
-    def _start(self) -> _State:
+    def _start(self) -> State:
         scope, sizes = self._scope, split_cap(self._scope.published, PERCENT)
         config_maps = tuple(
             (name, ConfigMapModel(sizes, first_entry(1, sizes.cap, PodCost(1, 0), EPOCH), 1, EPOCH))
@@ -170,7 +108,7 @@ class Explorer:
         pods = tuple(
             SmallPod(name, number, 0, 1, sizes.cap) for name, count in scope.pods for number in range(count)
         )
-        return _State(
+        return State(
             time=2,
             config_maps=config_maps,
             ledger=Ledger(),
@@ -187,7 +125,7 @@ class Explorer:
             counted=frozenset(pod.uid for pod in pods),
         )
 
-    def _open(self, state: _State) -> int:
+    def _open(self, state: State) -> int:
         """What the pods may open without anybody writing anything: each may start again at once."""
         caps = {name: item.sizes.cap for name, item in state.config_maps}
         return sum(
@@ -196,7 +134,7 @@ class Explorer:
             if pod.cap is not None or pod.uid in state.counted
         )
 
-    def _next(self, state: _State) -> Iterator[tuple[str, _State]]:
+    def _next(self, state: State) -> Iterator[tuple[str, State]]:
         yield from self._pods_move(state)
         for index, log in enumerate(state.operators):
             # The operators are alike: who begins first is called the first.
@@ -212,7 +150,7 @@ class Explorer:
         for index, log in enumerate(state.under_way):
             yield self._write_arrives(state, index, log)
 
-    def _pods_move(self, state: _State) -> Iterator[tuple[str, _State]]:
+    def _pods_move(self, state: State) -> Iterator[tuple[str, State]]:
         caps = {name: item.sizes.cap for name, item in state.config_maps}
         alike = set()
         for position, pod in enumerate(state.pods):
@@ -244,10 +182,10 @@ class Explorer:
                         ),
                     )
 
-    def _operator_moves(self, state: _State, index: int, log: tuple[_Answer, ...]) -> tuple[str, _State]:
+    def _operator_moves(self, state: State, index: int, log: tuple[Answer, ...]) -> tuple[str, State]:
         """The next request of an operator reaches the API server and is answered."""
         value, after, what = self._perform(state, log)
-        heard = (*log, _Answer(after.time, value, repr(value)))
+        heard = (*log, Answer(after.time, value, repr(value)))
         turn = self._turn(heard)
         after = replace(after, counted=after.counted | turn.counted)
         grown: Log = heard
@@ -258,7 +196,7 @@ class Explorer:
             after, operators=_replaced(after.operators, index, grown)
         )
 
-    def _operator_crashes(self, state: _State, index: int, log: tuple[_Answer, ...]) -> tuple[str, _State]:
+    def _operator_crashes(self, state: State, index: int, log: tuple[Answer, ...]) -> tuple[str, State]:
         """What it was about to write may still arrive, at any time or never."""
         request = self._turn(log).request
         under_way = (*state.under_way, log) if request is not None and request.is_write else state.under_way
@@ -269,12 +207,12 @@ class Explorer:
             crashes=state.crashes - 1,
         )
 
-    def _write_arrives(self, state: _State, index: int, log: tuple[_Answer, ...]) -> tuple[str, _State]:
+    def _write_arrives(self, state: State, index: int, log: tuple[Answer, ...]) -> tuple[str, State]:
         _, after, what = self._perform(state, log)
         left = state.under_way[:index] + state.under_way[index + 1 :]
         return f"a late write arrives: {what}", replace(after, under_way=left)
 
-    def _perform(self, state: _State, log: tuple[_Answer, ...]) -> tuple[Any, _State, str]:
+    def _perform(self, state: State, log: tuple[Answer, ...]) -> tuple[Any, State, str]:
         turn, world = self._turn(log), self._thaw(state)
         request = turn.request
         if request is None:
@@ -286,25 +224,25 @@ class Explorer:
             value = error
         after = self._freeze(state, world)
         wrote = bool(world.config_map_writes + world.status_writes)
-        what = "reads" if not request.is_write else _difference(state, after) if wrote else "is refused"
+        what = "reads" if not request.is_write else difference(state, after) if wrote else "is refused"
         return value, after, what
 
-    def _turn(self, log: tuple[_Answer, ...]) -> _Turn:
+    def _turn(self, log: tuple[Answer, ...]) -> Turn:
         """An operator that was told these answers. Remembered, since a turn is asked for many times."""
         if log not in self._turns:
             self._turns[log] = self._walk(log)
         return self._turns[log]
 
-    def _walk(self, log: tuple[_Answer, ...]) -> _Turn:
+    def _walk(self, log: tuple[Answer, ...]) -> Turn:
         """Walk the steps with the answers so far, up to the request that has none yet."""
         simulation = Simulation(0)
         counted: list[frozenset[str]] = []
-        made = _Small(
+        made = SmallSurroundings(
             simulation,
             self._thaw(self._start()),
             lambda: EPOCH + simulation.now,
             dict,
-            _NO_LAGS,
+            NO_LAGS,
             lambda seen, _: counted.append(seen.counted),
             lambda _: None,
             most_age=float("inf"),
@@ -325,9 +263,9 @@ class Explorer:
             pass
         except Conflict as error:
             refusal = str(error)
-        return _Turn(made, request, refusal, frozenset().union(*counted))
+        return Turn(made, request, refusal, frozenset().union(*counted))
 
-    def _thaw(self, state: _State) -> World:
+    def _thaw(self, state: State) -> World:
         world = new_world(self._scenario)
         world.now = lambda: state.time * TICK
         world.config_maps = dict(state.config_maps)
@@ -335,13 +273,13 @@ class Explorer:
         world.ledger, world.ledger_version, world.versions = state.ledger, state.version, state.versions
         for name, target in world.targets.items():
             target.desired = sum(pod.target == name for pod in state.pods)
-        pods = {pod.uid: _SmallFacts(pod) for pod in state.pods}
+        pods = {pod.uid: SmallFacts(pod) for pod in state.pods}
         world.pods = pods  # type: ignore[assignment]
         if not self._fence:
             world.is_fenced = False
         return world
 
-    def _freeze(self, state: _State, world: World) -> _State:
+    def _freeze(self, state: State, world: World) -> State:
         writes = world.config_map_writes + world.status_writes
         return replace(
             state,
@@ -353,64 +291,13 @@ class Explorer:
         )
 
 
-class _Small(SimulatedSurroundings):
-    """Reads that belong together are one request: fewer orders to explore.
-
-    The first look decides on nothing that grows, so it is one; the second one reads ledger, ConfigMaps
-    and pods one after the other.
-    """
-
-    @property
-    def world(self) -> World:
-        """Where the next request is performed."""
-        return self._world
-
-    @world.setter
-    def world(self, world: World) -> None:
-        self._world = world
-
-    async def look(self) -> View:
-        read = await Request(
-            lambda: (self.read_spec(), dict(self._world.config_maps), self.read_workloads(), self.read_pods())
-        )
-        found = Found(*read, _NO_LAGS, self._clock())
-        return self.view_of(found, 0.0, is_complete=True)
-
-    async def look_again(self) -> View:
-        spec = await Request(self.read_spec)
-        config_maps = await Request(lambda: dict(self._world.config_maps))
-        read = await Request(lambda: (self.read_workloads(), self.read_pods()))
-        found = Found(spec, config_maps, *read, _NO_LAGS, self._clock())
-        return self.view_of(found, 0.0, is_complete=True)
-
-
-class _SmallFacts:
-    """As much of a simulated pod as the surroundings look at."""
-
-    exists = True
-
-    def __init__(self, pod: SmallPod) -> None:
-        self.uid = pod.uid
-        self._pod = pod
-
-    def facts(self, _: Callable[[float], float]) -> PodFacts:
-        pod = self._pod
-        return PodFacts(
-            uid=pod.uid,
-            name=pod.uid,
-            stage=PodStage.STARTING if pod.started is None else PodStage.RUNNING,
-            created=EPOCH + pod.created * TICK,
-            started=None if pod.started is None else EPOCH + pod.started * TICK,
-        )
-
-
-class _plans_remembered:  # noqa: N801 - reads as a statement
+@contextlib.contextmanager
+def _remembered_plans() -> Iterator[None]:
     """The planner is pure: what it answered once it answers again."""
-
-    def __enter__(self) -> None:
-        vars(steps)["plan"] = _cached_plan
-
-    def __exit__(self, *_: object) -> None:
+    vars(steps)["plan"] = _cached_plan
+    try:
+        yield
+    finally:
         vars(steps)["plan"] = plan
 
 
@@ -418,19 +305,9 @@ def _replaced(items: tuple[Any, ...], index: int, item: Any) -> tuple[Any, ...]:
     return (*items[:index], item, *items[index + 1 :])
 
 
-def _difference(before: _State, after: _State) -> str:
-    old, new = dict(before.config_maps), dict(after.config_maps)
-    for name, item in new.items():
-        if item.sizes != old[name].sizes:
-            return f"{name} {old[name].sizes.cap} -> {item.sizes.cap}"
-        if item.version != old[name].version:
-            return f"touches {name}"
-    return f"ledger, outstanding {', '.join(after.ledger.outstanding) or 'nothing'}"
-
-
-def _way(parents: dict[_State, tuple[_State | None, str]], last: _State) -> list[str]:
+def _way(parents: dict[State, tuple[State | None, str]], last: State) -> list[str]:
     words = []
-    state: _State | None = last
+    state: State | None = last
     while state is not None:
         state, step = parents[state]
         words.append(step)
