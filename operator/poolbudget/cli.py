@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from pathlib import Path
 
 import click
 
@@ -52,6 +53,13 @@ def main() -> None:
     show_default=True,
     help="Seconds for which a pod that vanished without a confirmed end stays charged.",
 )
+@click.option(
+    "--password-folder",
+    type=click.Path(path_type=Path),
+    default="/etc/poolbudget/passwords",
+    show_default=True,
+    help="Where files named by capacity.probe.passwordFile lie, in a folder for each namespace.",
+)
 @click.option("--verbose", "-v", is_flag=True, help="Log details.")
 @click.option(
     "--log-format",
@@ -69,6 +77,7 @@ def run(
     status_lag: float,
     clock_skew: float,
     quarantine: float,
+    password_folder: Path,
     verbose: bool,
     log_format: str,
 ) -> None:
@@ -86,7 +95,7 @@ def run(
     assumptions = Assumptions(
         kubelet_lag=kubelet_lag, status_lag=status_lag, clock_skew=clock_skew, quarantine=quarantine
     )
-    options = Options(namespaces, address, health_port, metrics_port, assumptions)
+    options = Options(namespaces, address, health_port, metrics_port, assumptions, password_folder)
     asyncio.run(Operator(options).run())
 
 

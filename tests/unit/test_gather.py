@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from poolbudget.cluster.gather import _last_capacity
+from poolbudget.cluster.gather import last_capacity
 
 GOOD = {
     "maxConnections": 170,
@@ -16,7 +16,7 @@ GOOD = {
 
 
 def test_a_good_capacity_is_read_back() -> None:
-    found = _last_capacity({"status": {"capacity": GOOD}})
+    found = last_capacity({"status": {"capacity": GOOD}})
     assert found is not None
     assert found.max_connections == 170
 
@@ -27,8 +27,8 @@ def test_a_good_capacity_is_read_back() -> None:
 )
 def test_one_that_makes_no_sense_is_unknown(edited: dict[str, Any]) -> None:
     """A maximum of 9e18 once kept the planner busy for ever."""
-    assert _last_capacity({"status": {"capacity": {**GOOD, **edited}}}) is None
+    assert last_capacity({"status": {"capacity": {**GOOD, **edited}}}) is None
 
 
 def test_no_status_no_capacity() -> None:
-    assert _last_capacity({}) is None
+    assert last_capacity({}) is None

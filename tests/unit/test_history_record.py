@@ -14,19 +14,22 @@ from poolbudget.cluster.pod_records import pod_record
 from poolbudget.planning.history import UNKNOWN, History, extended, first_entry, settled
 from poolbudget.planning.inputs import PodCost, PodStage, PoolSizes, TargetKey
 from poolbudget.planning.ledger import Ledger, LostPod
+from poolbudget.recipes.render import Recipe
+from poolbudget.resource.endpoint import Endpoint
 from poolbudget.resource.times import seconds
 
 BUDGET = BudgetReference("shop", "orders", "uid-1")
 KEY = TargetKey("Deployment", "api")
 NOW = 1_800_000_000.0
 COST = PodCost(2, 1)
+RECIPE = Recipe(Endpoint(host="db"), "api", ())
 FIRST = first_entry(5, 50, COST, 1_700_000_000.0)
 SECOND = extended(settled(FIRST, 1_700_000_050.0), 6, 17, COST, 1_700_000_100.25)
 
 
 def manifest(history: History, sizes: PoolSizes, arrived: str | None = None) -> dict[str, Any]:
     """As the API server gives it back, with the time of the last write."""
-    wanted = WantedConfigMap("api-pool", KEY, ("",), sizes, COST, owned=False)
+    wanted = WantedConfigMap("api-pool", KEY, ("",), sizes, COST, owned=False, recipe=RECIPE)
     made = config_map.to_manifest(wanted, BUDGET, None, history, 6)
     if arrived is not None:
         made["metadata"]["managedFields"] = [

@@ -41,7 +41,10 @@ def test_by_target_within_the_namespace() -> None:
 
 def test_neighbours_on_the_same_endpoint() -> None:
     api = TargetKey("Deployment", "api")
-    assert index().neighbours(ORDERS) == (Neighbour("bank/orders", ()), Neighbour("billing", (api,)))
+    assert index().neighbours(ORDERS) == (
+        Neighbour("bank/orders", (), "bank", "orders"),
+        Neighbour("billing", (api,), "shop", "billing"),
+    )
     assert index().neighbours(BudgetKey("shop", "unknown")) == ()
 
 

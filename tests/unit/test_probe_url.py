@@ -89,7 +89,7 @@ def test_refused_on_every_address_is_refused() -> None:
 async def test_network_trouble_is_told_apart(url: str, reason: Reason, words: str) -> None:
     probe = DatabaseProbe(url)
     with pytest.raises(ProbeFailure) as caught:
-        await probe.limits()
+        await probe.look()
     await probe.close()
     assert caught.value.reason is reason
     assert words in caught.value.message

@@ -1,8 +1,10 @@
 """Whose word counts for the capacity."""
 
+from dataclasses import replace
+
 from poolbudget.capacity.failures import ProbeFailure
 from poolbudget.capacity.limits import ServerLimits
-from poolbudget.capacity.reading import KnownCapacity, Reading, known_capacity
+from poolbudget.capacity.reading import KnownCapacity, Reading, confirmed, known_capacity
 from poolbudget.resource.conditions import Reason
 from poolbudget.resource.spec import PoolBudgetSpec
 from poolbudget.resource.status import CapacityStatus
@@ -18,7 +20,12 @@ def spec(host: str = "db", **capacity: object) -> PoolBudgetSpec:
 
 PROBED = spec(probe=PROBE, maxConnections=100)
 LAST = CapacityStatus(
-    max_connections=170, server_reserved=5, source="Probe", endpoint="db:5432", observed_time="then"
+    connections=170,
+    max_connections=170,
+    server_reserved=5,
+    source="Probe",
+    endpoint="db:5432",
+    observed_time="then",
 )
 FAILED = Reading(failure=ProbeFailure(Reason.TIMED_OUT, "no answer"))
 
@@ -29,30 +36,35 @@ def known(given: PoolBudgetSpec, reading: Reading, last: CapacityStatus | None =
     return found
 
 
+def server(found: KnownCapacity) -> tuple[int, int]:
+    assert found.limits is not None
+    return found.limits.max_connections, found.limits.server_reserved
+
+
 def test_the_probe_is_asked_first() -> None:
     found = known(PROBED, Reading(ServerLimits(200)))
-    assert (found.max_connections, found.server_reserved, found.source) == (200, 3, "Probe")
+    assert (server(found), found.source) == ((200, 3), "Probe")
 
 
 def test_until_it_has_answered_the_declared_figure_counts() -> None:
     found = known(PROBED, Reading())
-    assert (found.max_connections, found.server_reserved, found.source) == (100, 3, "Declared")
+    assert (server(found), found.source) == ((100, 3), "Declared")
 
 
 def test_the_last_answer_survives_a_restart() -> None:
     found = known(PROBED, FAILED, LAST)
-    assert (found.max_connections, found.server_reserved, found.observed_time) == (170, 5, "then")
+    assert (server(found), found.observed_time) == ((170, 5), "then")
 
 
 def test_another_endpoint_is_another_server() -> None:
     found = known(spec("other", probe=PROBE, maxConnections=100), FAILED, LAST)
-    assert (found.max_connections, found.source) == (100, "Declared")
+    assert (found.connections, found.source) == (100, "Declared")
     assert known_capacity(spec("other", probe=PROBE), FAILED, LAST, "now") is None
 
 
 def test_without_a_probe_an_old_answer_no_longer_counts() -> None:
     found = known(spec(maxConnections=100), Reading(), LAST)
-    assert (found.max_connections, found.source, found.observed_time) == (100, "Declared", "now")
+    assert (found.connections, found.source, found.observed_time) == (100, "Declared", "now")
 
 
 def test_nobody_said_anything() -> None:
@@ -73,3 +85,48 @@ def test_trouble_has_one_beginning() -> None:
     assert known(PROBED, Reading(), stale).stale_since == "earlier"
     assert known(PROBED, Reading(ServerLimits(170)), stale).stale_since is None
     assert known(PROBED, FAILED, LAST).to_status()["staleSince"] == "now"
+
+
+def test_less_counts_at_once_and_more_only_when_seen_twice() -> None:
+    known_before = Reading(ServerLimits(170))
+    assert confirmed(known_before, ServerLimits(100), None).limits == ServerLimits(100)
+    once = confirmed(known_before, ServerLimits(300), None)
+    assert once.limits == ServerLimits(170)
+    assert confirmed(once, ServerLimits(300), None).limits == ServerLimits(300)
+    # Two looks that disagree are none.
+    assert confirmed(once, ServerLimits(290), None).limits == ServerLimits(170)
+
+
+def test_after_a_restart_of_the_operator_the_status_is_what_was_known() -> None:
+    first = confirmed(Reading(), ServerLimits(300), ServerLimits(170))
+    assert first.limits is not None
+    assert first.limits.max_connections == 170
+    assert confirmed(Reading(), ServerLimits(300), None).limits == ServerLimits(300)
+
+
+def test_an_outage_between_two_looks_makes_them_two_first_ones() -> None:
+    once = confirmed(Reading(ServerLimits(170)), ServerLimits(300), None)
+    after = replace(once, failure=FAILED.failure, awaited=None)
+    assert confirmed(after, ServerLimits(300), None).limits == ServerLimits(170)
+
+
+def test_the_estimate_is_the_last_word() -> None:
+    sized = {"class": "db.t3.medium"}
+    aurora = {"host": "db", "provider": "Aurora"}
+    given = PoolBudgetSpec.model_validate(
+        {"endpoint": aurora, "capacity": {"estimate": sized}, "targets": [{"name": "api"}]}
+    )
+    found = known(given, Reading())
+    assert (found.connections, found.source) == (420, "Estimate")
+    assert found.to_status()["estimate"] == {
+        "connections": 420,
+        "uncertaintyPercent": 0,
+        "rule": 'the table of classes (db.t3.medium) (AWS, Amazon Aurora User Guide, "Maximum connections '
+        'to an Aurora PostgreSQL DB instance", 2026-11-26)',
+    }
+
+
+def test_the_status_says_what_the_endpoint_accepts() -> None:
+    found = known(PROBED, Reading(ServerLimits(170, role_limit=60)))
+    status = CapacityStatus.model_validate(found.to_status())
+    assert (status.connections, status.max_connections, status.role_limit) == (60, 170, 60)

@@ -9,9 +9,11 @@ from poolbudget.capacity.failures import ProbeFailure
 from poolbudget.capacity.limits import ServerLimits, usable_connections
 from poolbudget.capacity.reading import KnownCapacity, Reading
 from poolbudget.cluster.api import ApiError
+from poolbudget.cluster.checks import conditions
 from poolbudget.cluster.config_map import BudgetReference
+from poolbudget.cluster.facts import Facts
 from poolbudget.cluster.observed import InvalidSpecError, Neighbour, Observed, parse_spec
-from poolbudget.cluster.status import Facts, conditions, invalid_status, is_pressing, new_status
+from poolbudget.cluster.status import invalid_status, is_pressing, new_status
 from poolbudget.planning import (
     Charge,
     Inputs,
@@ -27,6 +29,7 @@ from poolbudget.planning import (
     plan,
 )
 from poolbudget.planning.ledger import Ledger
+from poolbudget.recipes.render import recipe_of
 from poolbudget.resource.conditions import Condition, ConditionType, Reason
 from poolbudget.resource.spec import PoolBudgetSpec
 
@@ -47,8 +50,9 @@ def observed(
     usable = None
     capacity = None
     if max_connections is not None:
-        usable = usable_connections(max_connections, 3, spec.reserved)
-        capacity = KnownCapacity(max_connections, 3, "Probe", "db:5432", "2026-01-01T00:00:00Z", stale_since)
+        limits = ServerLimits(max_connections)
+        usable = usable_connections(limits, spec.reserved)
+        capacity = KnownCapacity(limits, "Probe", "db:5432", "2026-01-01T00:00:00Z", stale_since)
     present = tuple(
         Pod(str(index), f"api-{index}", PodStage.RUNNING, Charge(1, 1, PodCost(1, 0)))
         for index in range(pods)
@@ -67,6 +71,7 @@ def observed(
         usable=usable,
         inputs=Inputs(None if usable is None else usable.connections, (target,)),
         missing=(),
+        recipes={KEY: recipe_of(spec.endpoint, spec.targets[0], None, 0)},
         live={},
         foreign={},
         neighbours=(),
@@ -166,7 +171,7 @@ def test_all_is_well() -> None:
             ConditionType.EXCLUSIVE,
             "False",
             Reason.ENDPOINT_SHARED,
-            "PoolBudget billing uses the same endpoint",
+            "PoolBudget billing uses the same server",
         ),
         (
             observed(max_connections=None),

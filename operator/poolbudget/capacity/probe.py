@@ -1,4 +1,4 @@
-"""Asks a PostgreSQL server how many connections it allows, over one connection."""
+"""Asks a PostgreSQL server what it allows and who is connected, over one connection."""
 
 from __future__ import annotations
 
@@ -6,29 +6,25 @@ import asyncio
 import contextlib
 import re
 import ssl
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import text
+from sqlalchemy import event
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
-from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
+from poolbudget.capacity import queries
+from poolbudget.capacity.consumers import Backends
 from poolbudget.capacity.failures import ProbeFailure, explain
 from poolbudget.capacity.limits import ServerLimits
 from poolbudget.resource.conditions import Reason
 
-_TIMEOUT = 5.0
-"""Seconds for connecting, and for the query."""
+APPLICATION = "poolbudget-operator"
 
-# Any role may read these settings. Settings that a version or provider does not know count as 0.
-_LIMITS = text(
-    """
-    SELECT current_setting('max_connections')::int,
-           current_setting('superuser_reserved_connections')::int,
-           coalesce(nullif(current_setting('reserved_connections', true), ''), '0')::int,
-           coalesce(nullif(current_setting('rds.rds_superuser_reserved_connections', true), ''), '0')::int
-    """
-)
+_TIMEOUT = 5.0
+"""Seconds for connecting, and for each query."""
 
 # libpq's parameters that change nothing for a probe.
 _IGNORED = ("application_name", "connect_timeout", "target_session_attrs", "channel_binding", "options")
@@ -39,35 +35,105 @@ _HOST = re.compile(r"[A-Za-z0-9._:%-]+")
 _SSL_MODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
 
 
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What one look at a server gave: its limits, who is connected, and to which database we are."""
+
+    limits: ServerLimits
+    backends: tuple[Backends, ...]
+    database: str
+
+
 class DatabaseProbe:
     """One database to ask, over one connection that stays open between two looks.
 
     The connection is read-only and never more than this one, so that the probe itself takes no part
-    of the budget that it measures but one slot of the administrators' reserve.
+    of the budget that it measures but one slot of the administrators' reserve; and it still answers
+    when the server is full.
     """
 
-    def __init__(self, url: str) -> None:
-        """Raises ProbeFailure for a text that is not a PostgreSQL URL."""
+    def __init__(self, url: str, role: str | None = None, password: Callable[[], str] | None = None) -> None:
+        """`role` is whose connection limit counts; `password` is asked anew at each connect.
+
+        Raises ProbeFailure for a text that is not a PostgreSQL URL.
+        """
         self._url, arguments = parse_url(url)
+        self._role = role
         try:
             self._engine: AsyncEngine = _engine(self._url, arguments)
         except (ArgumentError, ValueError, TypeError):
             raise _invalid("its parameters are not understood") from None
+        if password is not None:
+            _ask_password(self._engine, password)
 
-    async def limits(self) -> ServerLimits:
-        """What the server allows now. Raises ProbeFailure."""
+    @property
+    def host(self) -> str:
+        """The host of the URL."""
+        return self._url.host or ""
+
+    async def look(self) -> Report:
+        """What the server allows now, and who is there. Raises ProbeFailure."""
         try:
-            async with asyncio.timeout(2 * _TIMEOUT), self._engine.connect() as connection:
-                row = (await connection.execute(_LIMITS)).one()
+            async with asyncio.timeout(3 * _TIMEOUT), self._engine.connect() as connection:
+                return await self._report(connection)
+        except ProbeFailure:
+            raise
         except Exception as error:
             raise explain(error, self._url) from None
-        return ServerLimits(*row)
+
+    async def _report(self, connection: AsyncConnection) -> Report:
+        row = (await connection.execute(queries.LIMITS)).one()
+        maximum, superuser, reserved, provider, version, recovery, idle, by_database, database, pid, all_ = (
+            row
+        )
+        by_role = None
+        if self._role is not None:
+            by_role = (
+                await connection.execute(queries.ROLE_LIMIT, {"role": self._role})
+            ).scalar_one_or_none()
+            if by_role is None:
+                raise ProbeFailure(
+                    Reason.ROLE_NOT_FOUND,
+                    f"the server has no role {self._role}: correct capacity.probe.applicationRole",
+                )
+        rows = (await connection.execute(queries.BACKENDS)).all()
+        limits = ServerLimits(
+            maximum,
+            superuser,
+            reserved,
+            provider,
+            role_limit=_limit(by_role),
+            database_limit=_limit(by_database),
+            version=version,
+            in_recovery=recovery,
+            idle_session_timeout=idle,
+            has_pooler=pid != await _announced_pid(connection),
+            sees_all=all_,
+        )
+        return Report(limits, tuple(Backends(*item) for item in rows), database)
 
     async def close(self) -> None:
         """Give the connection back; a server that does not answer is not waited for."""
         with contextlib.suppress(Exception):
             async with asyncio.timeout(_TIMEOUT):
                 await self._engine.dispose()
+
+
+def _limit(value: int | None) -> int | None:
+    return None if value is None or value < 0 else value
+
+
+async def _announced_pid(connection: AsyncConnection) -> int:
+    """The process that the other side named when we connected: a pooler makes one up (BackendKeyData)."""
+    raw = await connection.get_raw_connection()
+    pid: int = raw.driver_connection.get_server_pid()  # type: ignore[union-attr]
+    return pid
+
+
+def _ask_password(engine: AsyncEngine, password: Callable[[], str]) -> None:
+    @event.listens_for(engine.sync_engine, "do_connect")
+    def provide(_: Any, __: Any, ___: Any, arguments: dict[str, Any]) -> None:
+        arguments["password"] = password()
 
 
 def _engine(url: URL, arguments: dict[str, Any]) -> AsyncEngine:
@@ -82,7 +148,7 @@ def _engine(url: URL, arguments: dict[str, Any]) -> AsyncEngine:
         connect_args={
             "timeout": _TIMEOUT,
             "command_timeout": _TIMEOUT,
-            "server_settings": {"application_name": "poolbudget-operator"},
+            "server_settings": {"application_name": APPLICATION},
             # Works behind a pooler in transaction mode, too.
             "statement_cache_size": 0,
             **arguments,

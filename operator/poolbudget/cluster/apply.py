@@ -51,7 +51,8 @@ def changes(observed: Observed, plan: Plan) -> list[Change]:
         spec = observed.target_spec(target.key)
         if target.sizes is None or spec is None:
             continue
-        for item in config_map.wanted(observed.spec, spec, target.sizes, dict(observed.live)):
+        recipe = observed.recipes[target.key]
+        for item in config_map.wanted(observed.spec, spec, recipe, target.sizes, dict(observed.live)):
             live = observed.live.get(item.name)
             if item.name not in observed.foreign and config_map.differs(item, observed.reference, live):
                 before = None if live is None else config_map.published_sizes(live)
@@ -97,7 +98,7 @@ async def touch(api: Api, observed: Observed, name: str, claim: int, now: float)
     spec = next((item for item in observed.spec.targets if item.config_map_name == name), None)
     if spec is not None and name not in observed.foreign:
         sizes = split_cap(spec.bounds.floor, observed.spec.pool_size_percent)
-        for item in config_map.wanted(observed.spec, spec, sizes, {}):
+        for item in config_map.wanted(observed.spec, spec, observed.recipes[spec.key], sizes, {}):
             return await _write(api, observed, Change(item, None, None), now)
     return None
 

@@ -12,8 +12,10 @@ from poolbudget.cluster.api import MANAGER, Object
 from poolbudget.planning import history as past
 from poolbudget.planning.history import Entry, History
 from poolbudget.planning.inputs import PodCost, PoolSizes, TargetKey, UpdateMode
+from poolbudget.recipes.render import MAX_OVERFLOW, POOL_SIZE, Recipe, rendered, size_keys
 from poolbudget.resource import API_VERSION, GROUP, KIND
-from poolbudget.resource.spec import PoolBudgetSpec, TargetSpec
+from poolbudget.resource.spec import PoolBudgetSpec
+from poolbudget.resource.target import TargetSpec
 from poolbudget.resource.times import seconds
 
 MANAGED_BY = "app.kubernetes.io/managed-by"
@@ -23,6 +25,7 @@ KEY_PREFIXES = f"{GROUP}/key-prefixes"
 PUBLISHED = f"{GROUP}/published"
 HISTORY = f"{GROUP}/history"
 CLAIM = f"{GROUP}/claim"
+SIZE_KEYS = f"{GROUP}/size-keys"
 
 # A reloader would turn each new size into a rollout, the moment in which connections are scarcest.
 _RELOADER = {"reloader.stakater.com/ignore": "true"}
@@ -68,15 +71,18 @@ class WantedConfigMap:
     sizes: PoolSizes
     cost: PodCost
     owned: bool
+    recipe: Recipe
 
     @property
     def data(self) -> dict[str, str]:
         """Keys as pods read them from their environment."""
-        data: dict[str, str] = {}
-        for prefix in self.key_prefixes:
-            data[f"{prefix}POOL_SIZE"] = str(self.sizes.pool_size)
-            data[f"{prefix}MAX_OVERFLOW"] = str(self.sizes.max_overflow)
-        return data
+        return rendered(self.recipe, self.sizes, self.key_prefixes)
+
+    @property
+    def other_size_keys(self) -> str | None:
+        """The keys beside ours that say how large a pool may be, as an annotation keeps them."""
+        found = size_keys(self.recipe, self.sizes)
+        return json.dumps(found, sort_keys=True, separators=(",", ":")) if found else None
 
 
 def owner(manifest: Object) -> str | None:
@@ -113,7 +119,7 @@ def readable_sizes(manifest: Object) -> PoolSizes | None:
     data = manifest.get("data") or {}
     found = []
     for prefix in key_prefixes_of(manifest) or ("",):
-        texts = data.get(f"{prefix}POOL_SIZE", ""), data.get(f"{prefix}MAX_OVERFLOW", "")
+        texts = data.get(f"{prefix}{POOL_SIZE}", ""), data.get(f"{prefix}{MAX_OVERFLOW}", "")
         if not all(_NUMBER.fullmatch(text) for text in texts) or int(texts[0]) < 1:
             return None
         found.append(PoolSizes(int(texts[0]), int(texts[1])))
@@ -134,11 +140,22 @@ def history_of(manifest: Object, budget: BudgetReference, now: float) -> History
     arrival = _last_written(manifest, budget)
     if arrival is not None:
         history = past.arrived(history, arrival)
-    if readable is not None and readable.cap == current.cap:
+    is_as_written = _other_sizes_are_as_written(manifest)
+    if readable is not None and readable.cap == current.cap and is_as_written:
         return history
-    cap = past.UNKNOWN if readable is None else readable.cap
+    cap = readable.cap if readable is not None and is_as_written else past.UNKNOWN
     since = max(current.since, _edited_since(manifest, budget) or current.since)
     return History((*history.entries, Entry(current.revision, cap, current.cost, since)))
+
+
+def _other_sizes_are_as_written(manifest: Object) -> bool:
+    """Whether the keys for other pools still say what we wrote; nobody knows what an edited one gives."""
+    text = (manifest["metadata"].get("annotations") or {}).get(SIZE_KEYS)
+    try:
+        recorded = json.loads(text) if text else {}
+        return all((manifest.get("data") or {}).get(key) == value for key, value in recorded.items())
+    except (ValueError, AttributeError, RecursionError):
+        return False
 
 
 def _edited_since(manifest: Object, budget: BudgetReference) -> float | None:
@@ -218,7 +235,7 @@ def key_prefixes_of(manifest: Object) -> tuple[str, ...]:
 
 
 def wanted(
-    spec: PoolBudgetSpec, target: TargetSpec, sizes: PoolSizes, live: dict[str, Object]
+    spec: PoolBudgetSpec, target: TargetSpec, recipe: Recipe, sizes: PoolSizes, live: dict[str, Object]
 ) -> list[WantedConfigMap]:
     """The target's ConfigMap, and those it had under other names.
 
@@ -231,12 +248,12 @@ def wanted(
     name, cost = target.config_map_name, target.bounds.pod_cost
     former = key_prefixes_of(live[name]) if name in live else ()
     prefixes = tuple(sorted({target.config_map.key_prefix or "", *former}))
-    result = [WantedConfigMap(name, target.key, prefixes, sizes, cost, owned)]
+    result = [WantedConfigMap(name, target.key, prefixes, sizes, cost, owned, recipe)]
     current_names = {item.config_map_name for item in spec.targets}
     for name, manifest in live.items():
         if name not in current_names and target_of(manifest) == target.key:
             older = key_prefixes_of(manifest) or ("",)
-            result.append(WantedConfigMap(name, target.key, older, sizes, cost, owned))
+            result.append(WantedConfigMap(name, target.key, older, sizes, cost, owned, recipe))
     return result
 
 
@@ -253,9 +270,20 @@ def differs(wanted_map: WantedConfigMap, budget: BudgetReference, live: Object |
         _labels(budget).items() <= labels.items()
         and _annotations(wanted_map).items() <= annotations.items()
         and wanted_map.data.items() <= (live.get("data") or {}).items()
+        and annotations.get(SIZE_KEYS) == wanted_map.other_size_keys
+        and _keys_of_ours(have, budget) <= wanted_map.data.keys()
         and wanted_map.owned == _is_owned(have, budget)
     )
     return not same
+
+
+def _keys_of_ours(metadata: Object, budget: BudgetReference) -> set[str]:
+    """The keys that are there because we wrote them: one that is wanted no longer must go."""
+    for entry in metadata.get("managedFields") or []:
+        if entry.get("operation") == "Apply" and entry.get("manager") == budget.field_manager:
+            fields = (entry.get("fieldsV1") or {}).get("f:data") or {}
+            return {name.removeprefix("f:") for name in fields if name.startswith("f:")}
+    return set()
 
 
 def _is_owned(metadata: Object, budget: BudgetReference) -> bool:
@@ -290,6 +318,7 @@ def to_manifest(
     version = _MUST_NOT_EXIST if live is None else live["metadata"]["resourceVersion"]
     annotations = {
         **_annotations(wanted_map),
+        **({} if wanted_map.other_size_keys is None else {SIZE_KEYS: wanted_map.other_size_keys}),
         HISTORY: _history_text(history),
         CLAIM: str(claim),
     }

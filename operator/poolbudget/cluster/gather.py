@@ -8,20 +8,26 @@ from dataclasses import dataclass
 
 from pydantic import ValidationError
 
-from poolbudget.capacity.limits import usable_connections
-from poolbudget.capacity.reading import Reading, known_capacity
+from poolbudget.capacity.consumers import NOBODY, Others
+from poolbudget.capacity.limits import Usable, usable_connections
+from poolbudget.capacity.reading import KnownCapacity, Reading, known_capacity
+from poolbudget.capacity.shares import Holder, shared
 from poolbudget.cluster import config_map, paths
 from poolbudget.cluster.api import MANAGER, Api, Object
 from poolbudget.cluster.config_map import BudgetReference
 from poolbudget.cluster.ledger import read_ledger
+from poolbudget.cluster.neighbours import with_shares
 from poolbudget.cluster.observed import InvalidSpecError, Neighbour, Observed, parse_spec, reference
 from poolbudget.cluster.pod_records import PodRecord
 from poolbudget.cluster.targets import Found, former_targets, lost_pods, targets
 from poolbudget.planning import charges
 from poolbudget.planning.charges import Assumptions
 from poolbudget.planning.inputs import Inputs
+from poolbudget.recipes.render import Recipe, recipe_of
+from poolbudget.resource.model import MAX_CONNECTIONS
 from poolbudget.resource.spec import PoolBudgetSpec
-from poolbudget.resource.status import CapacityStatus
+from poolbudget.resource.status import CapacityStatus, OthersStatus
+from poolbudget.resource.target import TargetSpec
 from poolbudget.resource.times import timestamp
 
 _FROM_CACHE = {"resourceVersion": "0"}
@@ -51,18 +57,15 @@ async def gather(api: Api, manifest: Object, spec: PoolBudgetSpec, context: Cont
     """
     budget = reference(manifest)
     keys = [item.key for item in spec.targets]
-    manifests, autoscalers, (live, foreign), pods = await asyncio.gather(
+    manifests, autoscalers, (live, foreign), pods, neighbours = await asyncio.gather(
         asyncio.gather(*(api.find(paths.workload(budget.namespace, key)) for key in keys)),
         _autoscalers(api, budget.namespace),
         _config_maps(api, budget, [item.config_map_name for item in spec.targets]),
         context.read_pods(),
+        with_shares(api, context.neighbours),
     )
-    capacity = known_capacity(spec, context.reading, _last_capacity(manifest), timestamp(context.now))
-    usable = (
-        None
-        if capacity is None
-        else usable_connections(capacity.max_connections, capacity.server_reserved, spec.reserved)
-    )
+    capacity = known_capacity(spec, context.reading, last_capacity(manifest), timestamp(context.now))
+    usable = _usable(spec, capacity, neighbours)
     found = Found(
         manifest=manifest,
         spec=spec,
@@ -94,10 +97,11 @@ async def gather(api: Api, manifest: Object, spec: PoolBudgetSpec, context: Cont
             pool_size_percent=spec.pool_size_percent,
         ),
         missing=tuple(key for key, workload in found.manifests.items() if workload is None),
+        recipes={item.key: _recipe(spec, item, capacity) for item in spec.targets},
         live=live,
         foreign=foreign,
         histories=found.histories,
-        neighbours=context.neighbours,
+        neighbours=neighbours,
         lost=tuple(lost_pods(found, planned)),
         now=context.now,
         changes_at=charges.next_change(readers, histories, assumptions, now),
@@ -107,12 +111,38 @@ async def gather(api: Api, manifest: Object, spec: PoolBudgetSpec, context: Cont
     )
 
 
-def _last_capacity(manifest: Object) -> CapacityStatus | None:
+def _usable(
+    spec: PoolBudgetSpec, capacity: KnownCapacity | None, neighbours: Iterable[Neighbour]
+) -> Usable | None:
+    if capacity is None:
+        return None
+    usable = usable_connections(capacity.limits, spec.reserved, capacity.others, capacity.pooler)
+    if spec.endpoint.share is None:
+        return usable
+    holders = [Holder(item.share, item.held or 0) for item in neighbours if item.share is not None]
+    return shared(usable, spec.endpoint.share, holders)
+
+
+def _recipe(spec: PoolBudgetSpec, target: TargetSpec, capacity: KnownCapacity | None) -> Recipe:
+    limits, pooler = (None, None) if capacity is None else (capacity.limits, capacity.pooler)
+    return recipe_of(spec.endpoint, target, pooler, 0 if limits is None else limits.version)
+
+
+def last_capacity(manifest: Object) -> CapacityStatus | None:
     """The capacity as the status has it; what an editor made senseless counts as unknown."""
     try:
         return CapacityStatus.model_validate((manifest.get("status") or {}).get("capacity"))
     except ValidationError:
         return None
+
+
+def last_others(manifest: Object) -> Others:
+    """The others' connections as the status has them; nobody where it says nothing, or nonsense."""
+    try:
+        found = OthersStatus.model_validate((manifest.get("status") or {}).get("others"))
+    except ValidationError:
+        return NOBODY
+    return Others(max(0, min(found.connections, MAX_CONNECTIONS)), is_exact=found.exact)
 
 
 async def _autoscalers(api: Api, namespace: str) -> list[Object]:

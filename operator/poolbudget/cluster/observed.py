@@ -14,15 +14,25 @@ from poolbudget.cluster.config_map import BudgetReference
 from poolbudget.planning.history import History
 from poolbudget.planning.inputs import Inputs, TargetKey
 from poolbudget.planning.ledger import Ledger, LostPod
-from poolbudget.resource.spec import PoolBudgetSpec, TargetSpec
+from poolbudget.recipes.render import Recipe
+from poolbudget.resource.spec import PoolBudgetSpec
+from poolbudget.resource.target import TargetSpec
 
 
 @dataclass(frozen=True, slots=True)
 class Neighbour:
-    """Another PoolBudget on the same endpoint, and the targets that both bind."""
+    """Another PoolBudget on the same server, and the targets that both bind.
+
+    `name` is for people. `share` is its percent of the server, None where it has none, and `held` what
+    its pods may open; None before anybody has looked.
+    """
 
     name: str
     shared_targets: tuple[TargetKey, ...]
+    namespace: str = ""
+    budget: str = ""
+    share: int | None = None
+    held: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +56,7 @@ class Observed:
     ledger: Ledger
     inputs: Inputs
     missing: tuple[TargetKey, ...]
+    recipes: Mapping[TargetKey, Recipe]
     live: Mapping[str, Object]
     foreign: Mapping[str, str | None]
     histories: Mapping[str, History]

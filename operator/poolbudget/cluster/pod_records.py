@@ -38,7 +38,8 @@ class PodRecord:
     """What is kept of a pod. `owner` is its controller, None where it has none.
 
     `stage` is None once its end is confirmed. Times are seconds since 1970: `deleted` when deletion was
-    asked for, `lost` when the pod vanished without a confirmed end.
+    asked for, `lost` when the pod vanished without a confirmed end. `address` is where its connections
+    come from, "" where that is not its own.
     """
 
     namespace: str
@@ -54,6 +55,7 @@ class PodRecord:
     has_node: bool
     consumes: tuple[Consumption, ...]
     lost: float | None = None
+    address: str = ""
 
     @property
     def may_hold(self) -> bool:
@@ -105,7 +107,16 @@ def pod_record(pod: Object) -> PodRecord:
         deleted=_deletion_asked_for(metadata),
         has_node=bool((pod.get("spec") or {}).get("nodeName")),
         consumes=tuple(_consumptions(pod)),
+        address=_address(pod),
     )
+
+
+def _address(pod: Object) -> str:
+    """A pod on its node's network has no address of its own."""
+    if (pod.get("spec") or {}).get("hostNetwork"):
+        return ""
+    address: str = (pod.get("status") or {}).get("podIP") or ""
+    return address
 
 
 def stage(pod: Object) -> PodStage | None:

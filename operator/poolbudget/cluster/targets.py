@@ -22,7 +22,9 @@ from poolbudget.planning.inputs import (
     UpdateMode,
 )
 from poolbudget.planning.ledger import Ledger, LostPod, remembered
-from poolbudget.resource.spec import PoolBudgetSpec, TargetSpec
+from poolbudget.recipes import caps
+from poolbudget.resource.spec import PoolBudgetSpec
+from poolbudget.resource.target import TargetSpec
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +67,7 @@ def targets(found: Found) -> Iterator[Target]:
         manifest = found.manifests[spec.key]
         yield Target(
             key=spec.key,
-            bounds=spec.bounds,
+            bounds=caps.bounds(found.spec, spec),
             workload=None
             if manifest is None
             else workload(manifest, autoscaler_of(spec.key, found.autoscalers)),

@@ -38,7 +38,14 @@ class Reason(StrEnum):
     TIMED_OUT = "TimedOut"
     TOO_MANY_CONNECTIONS = "TooManyConnections"
     DATABASE_NOT_FOUND = "DatabaseNotFound"
+    ROLE_NOT_FOUND = "RoleNotFound"
+    PASSWORD_NOT_FOUND = "PasswordNotFound"
     PROBE_FAILED = "ProbeFailed"
+    ESTIMATED = "Estimated"
+    POOLER_LIMITS = "PoolerLimits"
+    ENDPOINT_MISMATCH = "EndpointMismatch"
+    POOLER_IN_FRONT = "PoolerInFront"
+    NO_ESTIMATE = "NoEstimate"
 
     ALL_FOUND = "AllFound"
     TARGET_NOT_FOUND = "TargetNotFound"
@@ -54,6 +61,7 @@ class Reason(StrEnum):
     ALLOCATED_FITS = "AllocatedFits"
     ALLOCATED_EXCEEDS = "AllocatedExceeds"
     MAY_EXCEED = "MayExceed"
+    UNBOUNDED = "Unbounded"
 
     PUBLISHED = "Published"
     WAITING_TO_RAISE = "WaitingToRaise"
@@ -63,6 +71,8 @@ class Reason(StrEnum):
     ONLY_BUDGET = "OnlyBudget"
     TARGET_BOUND_TWICE = "TargetBoundTwice"
     ENDPOINT_SHARED = "EndpointShared"
+    SHARED_BY_SHARES = "SharedByShares"
+    SHARES_EXCEED = "SharesExceed"
 
 
 @dataclass(frozen=True, slots=True)

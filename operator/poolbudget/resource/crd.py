@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from poolbudget.resource import GROUP, KIND, PLURAL, VERSION
-from poolbudget.resource.spec import Model, PoolBudgetSpec
+from poolbudget.resource.model import Model
+from poolbudget.resource.spec import PoolBudgetSpec
 from poolbudget.resource.status import PoolBudgetStatus
 
 Schema = dict[str, Any]
@@ -33,17 +34,20 @@ def _structural(node: Any, definitions: Schema) -> Any:
     node = _dereferenced(_without_null(node), definitions)
     result: Schema = {}
     for key, value in node.items():
-        if key == "properties":
-            result[key] = {name: _structural(item, definitions) for name, item in value.items()}
-        elif key == "title" or (key == "default" and value in (None, [])):
-            continue
-        elif key == "default" and isinstance(value, dict):
-            result[key] = {name: item for name, item in value.items() if item is not None}
-        elif key in ("default", "x-kubernetes-validations"):
-            result[key] = value
-        else:
-            result[key] = _structural(value, definitions)
+        if key == "patternProperties":
+            # Kubernetes has no patterns for keys: they are checked when the spec is read.
+            [result["additionalProperties"]] = _structural(list(value.values()), definitions)
+        elif key not in ("title", "propertyNames") and not (key == "default" and value in (None, [], {})):
+            result[key] = _value(key, value, definitions)
     return result
+
+
+def _value(key: str, value: Any, definitions: Schema) -> Any:
+    if key == "properties":
+        return {name: _structural(item, definitions) for name, item in value.items()}
+    if key == "default" and isinstance(value, dict):
+        return {name: item for name, item in value.items() if item is not None}
+    return value if key in ("default", "x-kubernetes-validations") else _structural(value, definitions)
 
 
 def _dereferenced(node: Schema, definitions: Schema) -> Schema:
@@ -72,7 +76,7 @@ def _column(name: str, kind: str, path: str, description: str, wide: bool = Fals
 
 _COLUMNS = [
     _column("Ready", "string", '.status.conditions[?(@.type=="Ready")].status', "Is all well?"),
-    _column("Capacity", "integer", ".status.capacity.maxConnections", "What the endpoint accepts."),
+    _column("Capacity", "integer", ".status.capacity.connections", "What the endpoint accepts."),
     _column("Usable", "integer", ".status.usable", "What the targets share."),
     _column("Allocated", "integer", ".status.allocated", "What all pods may open together."),
     _column("Pods", "integer", ".status.pods", "Pods of all targets."),
@@ -80,6 +84,7 @@ _COLUMNS = [
     _column("Age", "date", ".metadata.creationTimestamp", "Time since creation."),
     _column("Endpoint", "string", ".spec.endpoint.host", "Host of the endpoint.", wide=True),
     _column("Source", "string", ".status.capacity.source", "Who told the capacity.", wide=True),
+    _column("Others", "integer", ".status.others.connections", "Connections of others.", wide=True),
     _column("MaxPods", "integer", ".status.maxPods", "Pods that fit at their floors.", wide=True),
 ]
 

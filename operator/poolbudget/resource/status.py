@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from poolbudget.resource.spec import MAX_CONNECTIONS, MAX_TARGETS, Model
+from poolbudget.resource.model import MAX_CONNECTIONS, MAX_TARGETS, Model, list_map
 
 
 class ConditionStatus(Model):
@@ -30,23 +30,85 @@ class ConditionStatus(Model):
     )
 
 
+_Count = Annotated[int, Field(ge=0, le=MAX_CONNECTIONS)]
+_Time = Annotated[str, Field(json_schema_extra={"format": "date-time"})]
+
+
+class EstimateStatus(Model):
+    """What the provider's documents say of the server's size."""
+
+    connections: _Count = Field(description="max_connections by the provider's rule.")
+    uncertainty_percent: int = Field(description="How far a real server may be below that.")
+    rule: str = Field(description="The rule, its source and date.")
+
+
+class PoolerStatus(Model):
+    """Both sides of the pooler, all replicas together."""
+
+    client_connections: int | None = Field(default=None, description="Client connections that it accepts.")
+    server_connections: int | None = Field(
+        default=None, description="Connections that it may open on the database."
+    )
+    replicas: int = Field(default=1, description="Poolers behind the endpoint.")
+    version: str | None = Field(default=None, description="PgBouncer's version.")
+    source: str = Field(description="AdminConsole, or Declared.")
+
+
 class CapacityStatus(Model):
     """What the endpoint accepts, and who said so."""
 
-    max_connections: Annotated[int, Field(ge=0, le=MAX_CONNECTIONS)] = Field(
-        description="Connections that the endpoint accepts."
+    connections: _Count | None = Field(
+        default=None,
+        description="Connections that the endpoint accepts: max_connections, a lower limit of the role or "
+        "the database, or the pooler's clients.",
     )
-    server_reserved: Annotated[int, Field(ge=0, le=MAX_CONNECTIONS)] = Field(
-        description="Of these, connections that the server keeps for superusers and reserved roles."
+    max_connections: _Count | None = Field(default=None, description="max_connections of the server.")
+    server_reserved: _Count | None = Field(
+        default=None,
+        description="Of these, connections that the server keeps for superusers and reserved roles.",
     )
-    source: str = Field(description="Probe, or Declared (spec.capacity.maxConnections).")
+    role_limit: _Count | None = Field(default=None, description="Connection limit of the application's role.")
+    database_limit: _Count | None = Field(default=None, description="Connection limit of the database.")
+    server_version: int | None = Field(
+        default=None, description="PostgreSQL's server_version_num, such as 150018."
+    )
+    recovery: bool | None = Field(
+        default=None, description="True while the server is in recovery: a replica."
+    )
+    source: str = Field(
+        description="Probe, Declared (spec.capacity.maxConnections), Estimate, or Pooler (only its clients "
+        "are known)."
+    )
     endpoint: str | None = Field(default=None, description="Host and port that this is about.")
-    observed_time: Annotated[str, Field(json_schema_extra={"format": "date-time"})] = Field(
-        description="When this figure was first seen."
-    )
-    stale_since: Annotated[str, Field(json_schema_extra={"format": "date-time"})] | None = Field(
+    observed_time: _Time = Field(description="When this figure was first seen.")
+    stale_since: _Time | None = Field(
         default=None, description="Since when the database could not be asked, while that lasts."
     )
+    estimate: EstimateStatus | None = Field(default=None, description="What the provider's documents say.")
+    pooler: PoolerStatus | None = Field(default=None, description="What the pooler allows.")
+
+
+class OthersStatus(Model):
+    """Connections that are not the targets', the most within ten minutes."""
+
+    connections: int = Field(description="All of them.")
+    largest: Annotated[list[str], Field(max_length=3)] = Field(
+        default=[], description="Who holds the most: application_name, role and count."
+    )
+    exact: bool = Field(
+        default=True,
+        description="False where the targets' own connections could not be recognised: name "
+        "capacity.probe.applicationRole.",
+    )
+
+
+class WarningStatus(Model):
+    """A finding of the checks in docs/checks.md."""
+
+    code: str = Field(description="Stable code, such as PB101.")
+    severity: str = Field(description="Error, Warning or Info.")
+    subject: str = Field(description="What it is about.")
+    message: str = Field(description="What is wrong, and what to do.")
 
 
 class TargetStatus(Model):
@@ -69,6 +131,9 @@ class TargetStatus(Model):
     rollout_worst: int | None = Field(
         default=None,
         description="What all targets may open at the worst moment of this target's next rollout.",
+    )
+    overridden: Annotated[list[str], Field(max_length=64)] = Field(
+        default=[], description="Keys of the ConfigMap that the spec sets against the recipe."
     )
     safe_max_surge: int | None = Field(
         default=None, description="The largest maxSurge with which that stays within usable."
@@ -112,16 +177,17 @@ class PoolBudgetStatus(Model):
     conditions: Annotated[list[ConditionStatus], Field(max_length=16)] = Field(
         default=[],
         description="Ready and the questions behind it.",
-        json_schema_extra={
-            "x-kubernetes-list-type": "map",
-            "x-kubernetes-list-map-keys": ["type"],
-        },
+        json_schema_extra=list_map("type"),
     )
     capacity: CapacityStatus | None = Field(default=None, description="What the endpoint accepts.")
     usable: int | None = Field(
         default=None, description="Capacity less all that is reserved: what the targets share."
     )
     allocated: int | None = Field(default=None, description="Connections that all pods together may open.")
+    others: OthersStatus | None = Field(default=None, description="Connections that are not the targets'.")
+    warnings: Annotated[list[WarningStatus], Field(max_length=100)] = Field(
+        default=[], description="What the checks found; docs/checks.md explains each code."
+    )
     pods: int | None = Field(default=None, description="Pods of all targets.")
     ledger: LedgerStatus | None = Field(
         default=None, description="The operator's own notes. Not for reading, and never to be edited."
@@ -130,8 +196,5 @@ class PoolBudgetStatus(Model):
     targets: Annotated[list[TargetStatus], Field(max_length=2 * MAX_TARGETS)] = Field(
         default=[],
         description="Each target's share.",
-        json_schema_extra={
-            "x-kubernetes-list-type": "map",
-            "x-kubernetes-list-map-keys": ["kind", "name"],
-        },
+        json_schema_extra=list_map("kind", "name"),
     )

@@ -8,6 +8,7 @@ import logging
 import socket
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import kopf
@@ -32,6 +33,7 @@ class Options:
     health_port: int = 8081
     metrics_port: int = 8080
     assumptions: Assumptions = field(default_factory=Assumptions)
+    password_folder: Path = Path("/etc/poolbudget/passwords")
 
 
 class Operator:
@@ -84,7 +86,13 @@ class Operator:
     async def _start(self, **_: Any) -> None:
         api = await Api.connect()
         self._stack.push_async_callback(api.close)
-        controller = Controller(api, list(self._options.namespaces), self._metrics, self._options.assumptions)
+        controller = Controller(
+            api,
+            list(self._options.namespaces),
+            self._metrics,
+            self._options.assumptions,
+            self._options.password_folder,
+        )
         self._stack.push_async_callback(controller.close)
         self._handlers = Handlers(controller)
         await self._stack.enter_async_context(self._serve_metrics())

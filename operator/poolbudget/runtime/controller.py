@@ -7,16 +7,19 @@ import contextlib
 import logging
 import random
 import socket
+from pathlib import Path
 
+from poolbudget.capacity.consumers import Own
+from poolbudget.capacity.reading import last_limits
 from poolbudget.cluster import events, paths
 from poolbudget.cluster.api import Api, ApiError, Object
 from poolbudget.cluster.apply import Written
-from poolbudget.cluster.gather import Context, gather
+from poolbudget.cluster.facts import Facts
+from poolbudget.cluster.gather import Context, gather, last_capacity, last_others
 from poolbudget.cluster.observed import InvalidSpecError, Observed, parse_spec
 from poolbudget.cluster.pod_records import PodRecord
 from poolbudget.cluster.pods import PodCache
 from poolbudget.cluster.status import (
-    Facts,
     invalid_status,
     is_pressing,
     new_status,
@@ -32,6 +35,7 @@ from poolbudget.resource.times import timestamp
 from poolbudget.runtime import clock
 from poolbudget.runtime.index import BudgetEntry, BudgetIndex, BudgetKey
 from poolbudget.runtime.metrics import Metrics
+from poolbudget.runtime.own import own_of
 from poolbudget.runtime.prober import Prober
 from poolbudget.runtime.queue import WorkQueue
 
@@ -58,13 +62,21 @@ class BudgetGone(Exception):
 class Controller:
     """Keeps every PoolBudget's ConfigMaps and status as they should be."""
 
-    def __init__(self, api: Api, namespaces: list[str], metrics: Metrics, assumptions: Assumptions) -> None:
+    def __init__(
+        self,
+        api: Api,
+        namespaces: list[str],
+        metrics: Metrics,
+        assumptions: Assumptions,
+        password_folder: Path,
+    ) -> None:
         self._api = api
         self._assumptions = assumptions
         self._metrics = metrics
         self.index = BudgetIndex()
         self.queue: WorkQueue[BudgetKey] = WorkQueue(self.reconcile)
-        self.prober = Prober(api, lambda key: self.queue.mark(key, urgent=True))
+        self.prober = Prober(api, lambda key: self.queue.mark(key, urgent=True), self._own, password_folder)
+        self._allocated: dict[BudgetKey, int] = {}
         self.pods = PodCache(api, namespaces, self._pod_changed, assumptions.quarantine, clock.now)
         self._raises: RaisePace[BudgetKey] = RaisePace()
         self._counts: Pace[BudgetKey] = Pace(*_COUNT_PACE)
@@ -144,7 +156,8 @@ class Controller:
             raise BudgetGone
         spec = parse_spec(manifest)
         self.index.put(key, BudgetEntry.of(manifest["metadata"], spec))
-        self.prober.follow(key, spec.capacity.probe)
+        status = last_capacity(manifest)
+        self.prober.follow(key, spec, last_limits(spec, status), last_others(manifest))
         context = Context(
             read_pods=lambda: self._read_pods(key.namespace, complete),
             is_complete=complete,
@@ -154,6 +167,12 @@ class Controller:
             now=now,
         )
         return await gather(self._api, manifest, spec, context)
+
+    def _own(self, key: BudgetKey) -> tuple[Own, int]:
+        """What tells the pods on a PoolBudget's server from others, and what they may open together."""
+        entry = self.index.get(key)
+        together = {key} if entry is None else {key, *self.index.on_server(entry.server)}
+        return own_of(self.index, self.pods, key), sum(self._allocated.get(item, 0) for item in together)
 
     async def _read_pods(self, namespace: str, complete: bool) -> list[PodRecord]:
         if complete:
@@ -181,6 +200,7 @@ class Controller:
             self.queue.mark_after(key, again)
         if seen.changes_at is not None:
             self.queue.mark_after(key, seen.changes_at - clock.now())
+        self._allocated[key] = decided.allocated
         status = new_status(Facts(seen, decided, surroundings.failed), timestamp(seen.now))
         await self._tell(key, seen.manifest, status)
 
@@ -240,16 +260,17 @@ class Controller:
         self._raises.forget(key)
         self._counts.forget(key)
         self._conflicts.pop(key, None)
+        self._allocated.pop(key, None)
         names = () if entry is None else entry.config_maps
         for name in names:
             self._own_writes.pop((key.namespace, name), None)
         self._metrics.forget(key)
         if entry is not None:
-            self.mark_endpoint(entry.endpoint)
+            self.mark_server(entry.server)
 
-    def mark_endpoint(self, endpoint: tuple[str, int]) -> None:
-        """Whoever shares an endpoint has to say so, or no longer."""
-        for key in self.index.on_endpoint(endpoint):
+    def mark_server(self, server: str | None) -> None:
+        """Whoever shares a server has to say so, or no longer."""
+        for key in self.index.on_server(server):
             self.queue.mark(key)
 
     def _pod_changed(self, pod: PodRecord) -> None:

@@ -46,9 +46,9 @@ class Handlers:
             return
         self._controller.index.put(key, entry)
         self._controller.queue.mark(key, urgent=True)
-        self._controller.mark_endpoint(entry.endpoint)
-        if before is not None and before.endpoint != entry.endpoint:
-            self._controller.mark_endpoint(before.endpoint)
+        self._controller.mark_server(entry.server)
+        if before is not None and (before.server, before.share) != (entry.server, entry.share):
+            self._controller.mark_server(before.server)
 
     def workload_event(self, event: kopf.RawEvent, **_: Any) -> None:
         """A Deployment or StatefulSet: only its own wishes count, its pods are watched by themselves."""

@@ -25,12 +25,18 @@ class BudgetKey(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class BudgetEntry:
-    """What decides whom an event concerns; `version` is the uid and generation of the spec."""
+    """What decides whom an event concerns; `version` is the uid and generation of the spec.
+
+    `server` tells servers apart, None where nobody else can be on the same one. `role` is whose
+    connections are the targets'.
+    """
 
     version: tuple[str, int]
-    endpoint: tuple[str, int]
+    server: str | None
     targets: frozenset[TargetKey]
     config_maps: tuple[str, ...] = ()
+    share: int | None = None
+    role: str | None = None
 
     @classmethod
     def of(cls, metadata: Object, spec: PoolBudgetSpec) -> BudgetEntry:
@@ -38,7 +44,9 @@ class BudgetEntry:
         targets = frozenset(item.key for item in spec.targets)
         names = tuple(item.config_map_name for item in spec.targets)
         version = (metadata["uid"], metadata["generation"])
-        return cls(version, (spec.endpoint.host.lower().rstrip("."), spec.endpoint.port), targets, names)
+        probe = spec.capacity.probe
+        role = None if probe is None else probe.application_role
+        return cls(version, spec.endpoint.server_identity, targets, names, spec.endpoint.share, role)
 
     def reference(self, key: BudgetKey) -> BudgetReference:
         """The PoolBudget, for an Event about it."""
@@ -46,7 +54,7 @@ class BudgetEntry:
 
 
 class BudgetIndex:
-    """All PoolBudgets by name, target and endpoint."""
+    """All PoolBudgets by name, target and server."""
 
     def __init__(self) -> None:
         self._entries: dict[BudgetKey, BudgetEntry] = {}
@@ -80,19 +88,20 @@ class BudgetIndex:
         return [key for key in self._entries if key.namespace == namespace]
 
     def neighbours(self, key: BudgetKey) -> tuple[Neighbour, ...]:
-        """Other PoolBudgets on the same endpoint, wherever they are."""
+        """Other PoolBudgets on the same server, wherever they are."""
         entry = self._entries.get(key)
         return () if entry is None else tuple(self._neighbours(key, entry))
 
-    def on_endpoint(self, endpoint: tuple[str, int]) -> list[BudgetKey]:
-        """The PoolBudgets on an endpoint."""
-        return [key for key, entry in self._entries.items() if entry.endpoint == endpoint]
+    def on_server(self, server: str | None) -> list[BudgetKey]:
+        """The PoolBudgets on a server."""
+        return [key for key, entry in self._entries.items() if server is not None and entry.server == server]
 
     def _neighbours(self, key: BudgetKey, entry: BudgetEntry) -> Iterator[Neighbour]:
-        for other in sorted(self.on_endpoint(entry.endpoint)):
+        for other in sorted(self.on_server(entry.server)):
             if other == key:
                 continue
             same_namespace = other.namespace == key.namespace
             shared = entry.targets & self._entries[other].targets if same_namespace else frozenset()
             name = other.name if same_namespace else str(other)
-            yield Neighbour(name, tuple(sorted(shared)))
+            share = self._entries[other].share
+            yield Neighbour(name, tuple(sorted(shared)), other.namespace, other.name, share)

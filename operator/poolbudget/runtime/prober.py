@@ -6,51 +6,98 @@ import asyncio
 import base64
 import contextlib
 import logging
+import random
+from collections import deque
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 
+from poolbudget.capacity.child import Answer, ChildProbe, Question
+from poolbudget.capacity.consumers import Others, Own, others, peak
 from poolbudget.capacity.failures import ProbeFailure
-from poolbudget.capacity.probe import DatabaseProbe
-from poolbudget.capacity.reading import Reading
+from poolbudget.capacity.limits import ServerLimits
+from poolbudget.capacity.probe import Report
+from poolbudget.capacity.reading import Reading, confirmed
 from poolbudget.cluster import paths
 from poolbudget.cluster.api import Api, ApiError
+from poolbudget.resource.capacity import Probe
 from poolbudget.resource.conditions import Reason
+from poolbudget.resource.model import SecretKeyRef
 from poolbudget.resource.quantities import seconds
-from poolbudget.resource.spec import Probe, SecretKeyRef
+from poolbudget.resource.spec import PoolBudgetSpec
+from poolbudget.runtime import clock
 from poolbudget.runtime.index import BudgetKey
 
 logger = logging.getLogger(__name__)
 
 _FIRST_RETRY = 2.0
-"""Seconds after a failed probe; doubled with each failure, up to the interval."""
+"""Seconds after a failed probe; doubled with each failure, up to the interval. Also the time until a
+higher limit is looked at again."""
+
+_JITTER = 0.1
+"""Part by which intervals differ, so that many PoolBudgets do not ask at the same moment."""
+
+_WINDOW = 600.0
+"""Seconds for which others are believed to come back."""
+
+_MOST_SAMPLES = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What is asked of whom: a changed one starts afresh.
+
+    `last` and `last_others` are what the status said of the server when the asking began.
+    """
+
+    probe: Probe
+    admin: SecretKeyRef | None
+    last: ServerLimits | None = field(compare=False)
+    last_others: Others = field(compare=False)
 
 
 class Prober:
     """Keeps the last reading of each PoolBudget that has a probe."""
 
-    def __init__(self, api: Api, changed: Callable[[BudgetKey], None]) -> None:
-        """`changed` is told when a reading differs from the one before."""
+    def __init__(
+        self,
+        api: Api,
+        changed: Callable[[BudgetKey], None],
+        own: Callable[[BudgetKey], tuple[Own, int]],
+        password_folder: Path,
+    ) -> None:
+        """`changed` is told when a reading differs from the one before.
+
+        `own` says what tells a PoolBudget's pods from others, and what they may open.
+        """
         self._api = api
         self._changed = changed
+        self._own = own
+        self._password_folder = password_folder
         self._readings: dict[BudgetKey, Reading] = {}
-        self._tasks: dict[BudgetKey, tuple[Probe, asyncio.Task[None]]] = {}
+        self._tasks: dict[BudgetKey, tuple[Asked, asyncio.Task[None]]] = {}
 
     def reading(self, key: BudgetKey) -> Reading:
         """The last reading; empty before the first answer."""
         return self._readings.get(key, Reading())
 
-    def follow(self, key: BudgetKey, probe: Probe | None) -> None:
+    def follow(
+        self, key: BudgetKey, spec: PoolBudgetSpec, last: ServerLimits | None, last_others: Others
+    ) -> None:
         """Probe as the spec says; a changed spec is tried at once."""
-        current = self._tasks.get(key)
-        if probe is None:
+        if spec.capacity.probe is None:
             self.forget(key)
-        elif current is None or current[0] != probe or current[1].done():
+            return
+        admin = spec.endpoint.pooler.admin_url_secret_key_ref
+        asked = Asked(spec.capacity.probe, admin, last, last_others)
+        current = self._tasks.get(key)
+        if current is None or current[0] != asked or current[1].done():
             if current is not None:
                 current[1].cancel()
                 # Other credentials may lead to another server: its figures start afresh.
                 self._readings.pop(key, None)
-            task = asyncio.create_task(self._run(key, probe), name=f"probe {key}")
-            self._tasks[key] = (probe, task)
+            task = asyncio.create_task(self._run(key, asked), name=f"probe {key}")
+            self._tasks[key] = (asked, task)
 
     def forget(self, key: BudgetKey) -> None:
         """The PoolBudget is gone, or has no probe any more."""
@@ -66,43 +113,64 @@ class Prober:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _run(self, key: BudgetKey, probe: Probe) -> None:
-        interval = seconds(probe.interval)
+    async def _run(self, key: BudgetKey, asked: Asked) -> None:
+        interval = seconds(asked.probe.interval)
         retry = _FIRST_RETRY
-        url: str | None = None
-        database: DatabaseProbe | None = None
+        samples = deque([(clock.now(), asked.last_others)], _MOST_SAMPLES)
+        child = ChildProbe()
         try:
             while True:
-                try:
-                    fresh = await self._secret_value(key.namespace, probe.url_secret_key_ref)
-                    if database is None or fresh != url:
-                        database = await self._reconnect(database, fresh)
-                        url = fresh
-                    limits = await database.limits()
-                    self._store(key, Reading(limits))
-                    wait, retry = interval, _FIRST_RETRY
-                except Exception as error:
-                    self._store(key, self._failed(key, error))
+                answer = await self._ask(key, asked, child)
+                reading = self._new_reading(key, asked, answer, samples)
+                self._store(key, reading)
+                if answer.report is None:
                     wait, retry = min(retry, interval), min(2 * retry, interval)
-                await asyncio.sleep(wait)
+                else:
+                    wait, retry = interval if reading.awaited is None else _FIRST_RETRY, _FIRST_RETRY
+                await asyncio.sleep(wait * random.uniform(1 - _JITTER, 1 + _JITTER))  # noqa: S311
         finally:
-            if database is not None:
-                await database.close()
+            await child.close()
 
-    async def _reconnect(self, old: DatabaseProbe | None, url: str) -> DatabaseProbe:
-        """Close before opening: never more than one connection."""
-        if old is not None:
-            await old.close()
-        return DatabaseProbe(url)
-
-    def _failed(self, key: BudgetKey, error: Exception) -> Reading:
-        """The last good figures stay, with the trouble."""
-        if not isinstance(error, ProbeFailure):
+    async def _ask(self, key: BudgetKey, asked: Asked, child: ChildProbe) -> Answer:
+        """One look; whatever goes wrong is an answer, too."""
+        try:
+            url = await self._secret_value(key.namespace, asked.probe.url_secret_key_ref)
+            admin_url, admin_failure = None, None
+            if asked.admin is not None:
+                try:
+                    admin_url = await self._secret_value(key.namespace, asked.admin)
+                except ProbeFailure as failure:
+                    admin_failure = failure
+            file = asked.probe.password_file
+            password_file = None if file is None else str(self._password_folder / key.namespace / file)
+            answer = await child.look(Question(url, asked.probe.application_role, admin_url, password_file))
+            return answer if admin_failure is None else replace(answer, admin_failure=admin_failure)
+        except ProbeFailure as failure:
+            return Answer(failure=failure)
+        except Exception as error:
             logger.warning("%s: probing failed unexpectedly: %s", key, type(error).__name__)
             logger.debug("Details", exc_info=error)
-            error = ProbeFailure(Reason.PROBE_FAILED, f"the probe failed: {type(error).__name__}")
-        last = self.reading(key)
-        return replace(last, failure=error)
+            failed = ProbeFailure(Reason.PROBE_FAILED, f"the probe failed: {type(error).__name__}")
+            return Answer(failure=failed)
+
+    def _new_reading(
+        self, key: BudgetKey, asked: Asked, answer: Answer, samples: deque[tuple[float, Others]]
+    ) -> Reading:
+        """The last good figures stay where there are no new ones."""
+        before = self.reading(key)
+        before = replace(before, admin=answer.admin or before.admin, admin_failure=answer.admin_failure)
+        if answer.report is None:
+            return replace(before, failure=answer.failure, awaited=None)
+        now = clock.now()
+        samples.append((now, self._others(key, asked, answer.report)))
+        while samples[0][0] < now - _WINDOW:
+            samples.popleft()
+        reading = confirmed(before, answer.report.limits, asked.last)
+        return replace(reading, others=peak(seen for _, seen in samples), host=answer.host)
+
+    def _others(self, key: BudgetKey, asked: Asked, report: Report) -> Others:
+        own, held = self._own(key)
+        return others(report.backends, own, report.database, asked.probe.application_role, held)
 
     def _store(self, key: BudgetKey, reading: Reading) -> None:
         before = self._readings.get(key)

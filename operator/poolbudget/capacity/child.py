@@ -1,0 +1,198 @@
+"""Probes in processes of their own: whatever a server answers, it cannot stop or fill the operator.
+
+A server that asks for 2^31 rounds of SCRAM would stop the operator's event loop for hours, one that
+never ends its answer would fill its memory (tests/integration/test_hostile_servers.py). A child has limits,
+and is ended when it does not answer. Children are forked from one process that has imported everything,
+so that each costs a few MiB of its own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import importlib
+import multiprocessing
+import resource
+import signal
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+
+from poolbudget.capacity.admin_console import AdminConsole
+from poolbudget.capacity.failures import ProbeFailure
+from poolbudget.capacity.pooler import AdminFigures
+from poolbudget.capacity.probe import DatabaseProbe, Report
+from poolbudget.resource.conditions import Reason
+
+_PATIENCE = 45.0
+"""Seconds after which a child that has not answered is ended; its own timeouts are well below."""
+
+_MOST_MEMORY = 512 * 2**20
+_MOST_CPU = 30
+
+# What children would import each by themselves is imported once, before they are forked.
+for _needed in ("asyncpg", "sqlalchemy.dialects.postgresql.asyncpg"):
+    importlib.import_module(_needed)
+
+_context = multiprocessing.get_context("forkserver")
+_context.set_forkserver_preload(["poolbudget.capacity.child"])
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What to ask: URLs with passwords in them, and a file whose content replaces the database's."""
+
+    url: str
+    role: str | None = None
+    admin_url: str | None = None
+    password_file: str | None = None
+
+    def __repr__(self) -> str:
+        return f"Question(role={self.role!r})"
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What one look gave; of each pair one is None (both of the second where it is not asked)."""
+
+    report: Report | None = None
+    failure: ProbeFailure | None = None
+    admin: AdminFigures | None = None
+    admin_failure: ProbeFailure | None = None
+    host: str | None = None
+
+
+class ChildProbe:
+    """A child that asks one database, and PgBouncer's console beside it, as often as it is told to."""
+
+    def __init__(self) -> None:
+        self._process: BaseProcess | None = None
+        self._connection: Connection | None = None
+
+    async def look(self, question: Question) -> Answer:
+        """One look; a child that does not come back is ended, and the next look begins with a new one."""
+        try:
+            async with asyncio.timeout(_PATIENCE):
+                connection = await self._started()
+                connection.send(question)
+                await _readable(connection)
+                answer: Answer = connection.recv()
+                return answer
+        except (TimeoutError, EOFError, OSError):
+            await self.close()
+            return Answer(
+                failure=ProbeFailure(
+                    Reason.PROBE_FAILED,
+                    "the server kept the probe busy until it was ended: it asks for too much work, or never "
+                    "ends its answer",
+                )
+            )
+        except BaseException:
+            await self.close()
+            raise
+
+    async def close(self) -> None:
+        """End the child, and with it its connections."""
+        process, self._process = self._process, None
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.close()
+        if process is not None:
+            process.kill()
+            await asyncio.to_thread(process.join)
+
+    async def _started(self) -> Connection:
+        if self._connection is None:
+            ours, theirs = _context.Pipe()
+            process = _context.Process(target=_serve, args=(theirs,), daemon=True, name="probe")
+            self._process, self._connection = process, ours
+            await asyncio.to_thread(process.start)
+            theirs.close()
+        return self._connection
+
+
+async def _readable(connection: Connection) -> None:
+    loop, ready = asyncio.get_running_loop(), asyncio.Event()
+    loop.add_reader(connection.fileno(), ready.set)
+    try:
+        await ready.wait()
+    finally:
+        loop.remove_reader(connection.fileno())
+
+
+def _serve(connection: Connection) -> None:
+    """The child: answer questions until the other end is gone."""
+    # The operator decides when a probe ends, also after Ctrl-C.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    resource.setrlimit(resource.RLIMIT_DATA, (_MOST_MEMORY, _MOST_MEMORY))
+    probes = Probes()
+    with contextlib.suppress(EOFError, OSError), asyncio.Runner() as runner:
+        while True:
+            question = connection.recv()
+            used = resource.getrusage(resource.RUSAGE_SELF)
+            limit = int(used.ru_utime + used.ru_stime) + _MOST_CPU
+            resource.setrlimit(resource.RLIMIT_CPU, (limit, resource.RLIM_INFINITY))
+            connection.send(runner.run(probes.look(question)))
+
+
+class Probes:
+    """A database and a console; the connections stay open while the question is the same."""
+
+    def __init__(self) -> None:
+        self._question: Question | None = None
+        self._database: DatabaseProbe | None = None
+        self._console: AdminConsole | None = None
+
+    async def look(self, question: Question) -> Answer:
+        """Ask both at the same time."""
+        if question != self._question:
+            await self.close()
+            self._question = question
+        (report, failure), (admin, admin_failure) = await asyncio.gather(
+            self._ask_database(question), self._ask_console(question)
+        )
+        host = None if self._database is None else self._database.host
+        return Answer(report, failure, admin, admin_failure, host)
+
+    async def close(self) -> None:
+        """Close before opening: never more than one connection."""
+        database, self._database = self._database, None
+        console, self._console = self._console, None
+        if database is not None:
+            await database.close()
+        if console is not None:
+            await console.close()
+
+    async def _ask_database(self, question: Question) -> tuple[Report | None, ProbeFailure | None]:
+        try:
+            if self._database is None:
+                file = question.password_file
+                password = None if file is None else lambda: read_password(Path(file))
+                self._database = DatabaseProbe(question.url, question.role, password)
+            return await self._database.look(), None
+        except ProbeFailure as failure:
+            return None, failure
+
+    async def _ask_console(self, question: Question) -> tuple[AdminFigures | None, ProbeFailure | None]:
+        if question.admin_url is None:
+            return None, None
+        try:
+            if self._console is None:
+                self._console = AdminConsole(question.admin_url)
+            return await self._console.figures(), None
+        except ProbeFailure as failure:
+            return None, failure
+
+
+def read_password(file: Path) -> str:
+    """A password from a file. Raises ProbeFailure."""
+    try:
+        return file.read_text().strip()
+    except (OSError, ValueError):
+        raise ProbeFailure(
+            Reason.PASSWORD_NOT_FOUND,
+            f"the file {file.name} cannot be read in the namespace's folder below --password-folder: mount "
+            "it into the operator's pod",
+        ) from None

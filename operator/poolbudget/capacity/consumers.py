@@ -1,0 +1,111 @@
+"""Who holds connections: the targets' own, and others, told apart by what the server shows of them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+_LARGEST = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Backends:
+    """Connections that look the same from the server; "" where it does not show something."""
+
+    role: str
+    database: str
+    application: str
+    address: str
+    connections: int
+    long_transactions: int = 0
+
+    @property
+    def name(self) -> str:
+        """Whose they are, for people: the application's name, else the role's."""
+        who = self.application or "without a name"
+        return f"{who} ({self.role})" if self.role else who
+
+
+@dataclass(frozen=True, slots=True)
+class Own:
+    """What tells the targets' connections from others': roles, pods' addresses, and pods' names."""
+
+    roles: frozenset[str] = frozenset()
+    addresses: frozenset[str] = frozenset()
+    names: frozenset[str] = frozenset()
+    running: int = 0
+
+    def owns(self, backends: Backends) -> bool:
+        """Whether these are connections of the targets."""
+        return (
+            backends.role in self.roles
+            or backends.address in self.addresses
+            or backends.application in self.names
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Others:
+    """Connections that are not the targets', and the largest of those who hold them.
+
+    `is_exact` is False where the targets' own could not be recognised: then only what goes beyond what
+    they may open is counted.
+    """
+
+    connections: int = 0
+    in_database: int = 0
+    of_role: int = 0
+    largest: tuple[tuple[str, int], ...] = ()
+    is_exact: bool = True
+    long_transactions: int = field(default=0, compare=False)
+
+
+NOBODY = Others()
+
+
+def others(backends: Iterable[Backends], own: Own, database: str, role: str | None, held: int) -> Others:
+    """Those connections that are not the targets'; `held` is what the targets may open.
+
+    Where pods run and none of their connections can be recognised (a proxy, address translation, host
+    networking), those of others are not known either: only the excess over `held` is theirs for sure.
+    """
+    rows = list(backends)
+    mine = [row for row in rows if own.owns(row)]
+    rest = [row for row in rows if not own.owns(row)]
+    is_exact = bool(mine) or bool(own.roles) or not own.running or not rest
+    connections = sum(row.connections for row in rest)
+    counts = Counter[str]()
+    for row in rest:
+        counts[row.name] += row.connections
+    if not is_exact:
+        excess = max(0, connections - held)
+        return Others(excess, 0, 0, (), False, _long(rows))
+    return Others(
+        connections,
+        sum(row.connections for row in rest if row.database == database),
+        sum(row.connections for row in rest if role is not None and row.role == role),
+        tuple(counts.most_common(_LARGEST)),
+        True,
+        _long(rows),
+    )
+
+
+def _long(rows: Iterable[Backends]) -> int:
+    return sum(row.long_transactions for row in rows)
+
+
+def peak(samples: Iterable[Others]) -> Others:
+    """The most of each that was seen: a short lull must not hand out what is needed again."""
+    seen = list(samples)
+    if not seen:
+        return NOBODY
+    most = max(seen, key=lambda item: item.connections)
+    return Others(
+        most.connections,
+        max(item.in_database for item in seen),
+        max(item.of_role for item in seen),
+        most.largest,
+        seen[-1].is_exact,
+        seen[-1].long_transactions,
+    )

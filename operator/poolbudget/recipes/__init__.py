@@ -1,0 +1,1 @@
+"""Engine settings per provider, network path and pool mode, and how ConfigMaps spell them."""

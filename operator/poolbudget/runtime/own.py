@@ -1,0 +1,36 @@
+"""What tells a PoolBudget's pods from others in the database's list of connections."""
+
+from __future__ import annotations
+
+from poolbudget.capacity.consumers import Own
+from poolbudget.cluster.pods import PodCache
+from poolbudget.runtime.index import BudgetIndex, BudgetKey
+
+
+def own_of(index: BudgetIndex, pods: PodCache, key: BudgetKey) -> Own:
+    """The pods of a PoolBudget and of the others on its server: their addresses, names and roles.
+
+    What neighbours hold is told by their shares, and must not count a second time as held by others.
+    """
+    entry = index.get(key)
+    if entry is None:
+        return Own()
+    roles: set[str] = set()
+    addresses: set[str] = set()
+    names: set[str] = set()
+    running = 0
+    for other in {key, *index.on_server(entry.server)}:
+        found = index.get(other)
+        if found is None:
+            continue
+        if found.role is not None:
+            roles.add(found.role)
+        names |= {target.name for target in found.targets}
+        for record in pods.in_namespace(other.namespace):
+            reads = any(item.config_map in found.config_maps for item in record.consumes)
+            if record.may_hold and (record.owner in found.targets or reads):
+                running += 1
+                names.add(record.name)
+                if record.address:
+                    addresses.add(record.address)
+    return Own(frozenset(roles), frozenset(addresses), frozenset(names), running)
