@@ -1,8 +1,9 @@
-"""The command line: `poolbudget run`, `poolbudget simulate` and `poolbudget crd`."""
+"""The command line: `poolbudget run`, `plan`, `check`, `simulate` and `crd`."""
 
 from __future__ import annotations
 
 import asyncio
+import importlib
 import logging
 from pathlib import Path
 
@@ -10,19 +11,25 @@ import click
 
 from poolbudget import __version__
 
+# Imported when they are asked for: the other commands must not pay for them.
+_ELSEWHERE = {
+    "simulate": "poolbudget.simulation.command",
+    "plan": "poolbudget.commands.plan",
+    "check": "poolbudget.commands.check",
+}
+
 
 class _Commands(click.Group):
-    """Imports the simulator when it is asked for: the other commands must not pay for it."""
+    """A group some of whose commands are imported late."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return sorted([*super().list_commands(ctx), "simulate"])
+        return sorted([*super().list_commands(ctx), *_ELSEWHERE])
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name != "simulate":
+        if cmd_name not in _ELSEWHERE:
             return super().get_command(ctx, cmd_name)
-        from poolbudget.simulation.command import simulate  # noqa: PLC0415
-
-        return simulate
+        command: click.Command = getattr(importlib.import_module(_ELSEWHERE[cmd_name]), cmd_name)
+        return command
 
 
 @click.group(cls=_Commands)

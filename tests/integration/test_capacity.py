@@ -29,7 +29,7 @@ PASSWORD = "Pa55-that-nobody-may-see"
 
 def probing(namespace: str, **capacity: object) -> Manifest:
     probe = {"urlSecretKeyRef": {"name": "database", "key": "url"}, "interval": "5s"}
-    return budget(namespace, capacity={"probe": probe, **capacity})
+    return budget(namespace, capacity={"probe": probe, **capacity}, endpoint={"host": "127.0.0.1"})
 
 
 @pytest.fixture
@@ -221,5 +221,6 @@ def test_behind_pgbouncer(
     pooler = PgBouncer(workspace, postgres, settings={"pool_mode": "transaction"})
     url = f"{pooler.url()}?sslmode=disable"
     cluster.apply(deployment(namespace), secret(namespace, "database", url=url), probing(namespace))
-    wait_for_reason(cluster, namespace, "CapacityKnown", "Probed")
-    eventually(lambda: status(cluster, namespace), lambda seen: seen.get("usable") == 155)
+    found = wait_for_reason(cluster, namespace, "CapacityKnown", "PoolerInFront")
+    assert "these figures are the server's behind it" in found["message"]
+    assert status(cluster, namespace)["usable"] == 155

@@ -70,11 +70,12 @@ def observed(
         capacity=capacity,
         usable=usable,
         inputs=Inputs(None if usable is None else usable.connections, (target,)),
-        missing=(),
+        manifests={},
         recipes={KEY: recipe_of(spec.endpoint, spec.targets[0], None, 0)},
         live={},
         foreign={},
         neighbours=(),
+        siblings=(),
         ledger=Ledger(),
         histories={},
         lost=(),
@@ -111,7 +112,7 @@ def test_all_is_well() -> None:
             "nobody listens at db:5432",
         ),
         (
-            observed(missing=(KEY,)),
+            observed(manifests={KEY: None}),
             ConditionType.TARGETS_RESOLVED,
             "False",
             Reason.TARGET_NOT_FOUND,
@@ -191,7 +192,7 @@ def test_what_is_wrong_is_said(
 
 
 def test_ready_takes_over_the_first_reason() -> None:
-    found = answers(observed(missing=(KEY,)))
+    found = answers(observed(manifests={KEY: None}))
     ready = found[ConditionType.READY]
     assert (ready.status, ready.reason) == ("False", Reason.TARGET_NOT_FOUND)
 
@@ -217,7 +218,7 @@ def test_waiting_to_raise_does_not_make_ready_false() -> None:
 
 def test_the_status_of_a_target() -> None:
     view = observed()
-    status = new_status(Facts(view, plan(view.inputs)), "2026-01-02T00:00:00Z")
+    status = new_status(Facts(view, plan(view.inputs)), [], "2026-01-02T00:00:00Z")
     assert status["observedGeneration"] == 4
     assert (status["usable"], status["allocated"], status["pods"]) == (148, 144, 3)
     [target] = status["targets"]
@@ -237,9 +238,9 @@ def test_the_status_of_a_target() -> None:
 def test_before_the_first_look_the_old_answer_stands() -> None:
     """A restart of the operator is not a change."""
     view = observed(stale_since="then", reading=Reading(ServerLimits(170), REFUSED))
-    status = new_status(Facts(view, plan(view.inputs)), "2026-01-02T00:00:00Z")
+    status = new_status(Facts(view, plan(view.inputs)), [], "2026-01-02T00:00:00Z")
     restarted = replace(view, reading=Reading(), manifest={**view.manifest, "status": status})
-    assert new_status(Facts(restarted, plan(restarted.inputs)), "2026-01-03T00:00:00Z") == status
+    assert new_status(Facts(restarted, plan(restarted.inputs)), [], "2026-01-03T00:00:00Z") == status
 
 
 def test_an_old_answer_that_makes_no_sense_is_none() -> None:
@@ -258,16 +259,16 @@ def test_a_config_map_that_could_not_be_written_is_said() -> None:
         found[ConditionType.READY].message
     )
     assert found[ConditionType.WITHIN_BUDGET].status == "Unknown"
-    assert "poolSize" not in new_status(facts, "2026-01-02T00:00:00Z")["targets"][0]
+    assert "poolSize" not in new_status(facts, [], "2026-01-02T00:00:00Z")["targets"][0]
 
 
 def test_times_move_only_when_a_status_changes() -> None:
     view = observed()
-    first = new_status(Facts(view, plan(view.inputs)), "2026-01-02T00:00:00Z")
+    first = new_status(Facts(view, plan(view.inputs)), [], "2026-01-02T00:00:00Z")
     later = replace(view, manifest={**view.manifest, "status": first})
-    assert new_status(Facts(later, plan(later.inputs)), "2026-01-03T00:00:00Z") == first
-    broken = replace(later, missing=(KEY,))
-    second = new_status(Facts(broken, plan(broken.inputs)), "2026-01-03T00:00:00Z")
+    assert new_status(Facts(later, plan(later.inputs)), [], "2026-01-03T00:00:00Z") == first
+    broken = replace(later, manifests={KEY: None})
+    second = new_status(Facts(broken, plan(broken.inputs)), [], "2026-01-03T00:00:00Z")
     times = {item["type"]: item["lastTransitionTime"] for item in second["conditions"]}
     assert times["Ready"] == "2026-01-03T00:00:00Z"
     assert times["Feasible"] == "2026-01-02T00:00:00Z"
@@ -276,15 +277,15 @@ def test_times_move_only_when_a_status_changes() -> None:
 
 def test_counts_are_not_pressing() -> None:
     three, four = observed(pods=3), observed(pods=4)
-    first = new_status(Facts(three, plan(three.inputs)), "2026-01-02T00:00:00Z")
-    second = new_status(Facts(four, plan(four.inputs)), "2026-01-02T00:00:00Z")
+    first = new_status(Facts(three, plan(three.inputs)), [], "2026-01-02T00:00:00Z")
+    second = new_status(Facts(four, plan(four.inputs)), [], "2026-01-02T00:00:00Z")
     assert first != second
     assert not is_pressing(first, second)
 
 
 def test_an_invalid_spec_keeps_the_last_good_figures() -> None:
     view = observed()
-    status = new_status(Facts(view, plan(view.inputs)), "2026-01-02T00:00:00Z")
+    status = new_status(Facts(view, plan(view.inputs)), [], "2026-01-02T00:00:00Z")
     manifest = {**view.manifest, "status": status, "spec": {**SPEC, "targets": []}}
     with pytest.raises(InvalidSpecError, match=r"spec\.targets") as caught:
         parse_spec(manifest)

@@ -14,6 +14,7 @@ import importlib
 import multiprocessing
 import resource
 import signal
+import socket
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
@@ -44,6 +45,7 @@ class Question:
     """What to ask: URLs with passwords in them, and a file whose content replaces the database's."""
 
     url: str
+    endpoint_host: str
     role: str | None = None
     admin_url: str | None = None
     password_file: str | None = None
@@ -54,13 +56,16 @@ class Question:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What one look gave; of each pair one is None (both of the second where it is not asked)."""
+    """What one look gave; of each pair one is None (both of the second where it is not asked).
+
+    `other_host` is where the URL leads, if that is not where the targets connect to.
+    """
 
     report: Report | None = None
     failure: ProbeFailure | None = None
     admin: AdminFigures | None = None
     admin_failure: ProbeFailure | None = None
-    host: str | None = None
+    other_host: str | None = None
 
 
 class ChildProbe:
@@ -153,8 +158,10 @@ class Probes:
         (report, failure), (admin, admin_failure) = await asyncio.gather(
             self._ask_database(question), self._ask_console(question)
         )
-        host = None if self._database is None else self._database.host
-        return Answer(report, failure, admin, admin_failure, host)
+        other_host = None
+        if self._database is not None and not same_host(self._database.host, question.endpoint_host):
+            other_host = self._database.host
+        return Answer(report, failure, admin, admin_failure, other_host)
 
     async def close(self) -> None:
         """Close before opening: never more than one connection."""
@@ -184,6 +191,24 @@ class Probes:
             return await self._console.figures(), None
         except ProbeFailure as failure:
             return None, failure
+
+
+def same_host(one: str, other: str) -> bool:
+    """Whether two names are one host: alike, one the beginning of the other, or at the same address.
+
+    db.shop is db.shop.svc.cluster.local within a cluster, and an alias leads to where its target does.
+    """
+    short, long = sorted((one.lower().rstrip("."), other.lower().rstrip(".")), key=len)
+    if long == short or long.startswith(f"{short}."):
+        return True
+    return not _addresses(one).isdisjoint(_addresses(other))
+
+
+def _addresses(host: str) -> set[str]:
+    try:
+        return {str(info[4][0]) for info in socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)}
+    except OSError:
+        return set()
 
 
 def read_password(file: Path) -> str:

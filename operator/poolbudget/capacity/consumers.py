@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 _LARGEST = 3
 
@@ -50,7 +50,7 @@ class Others:
     """Connections that are not the targets', and the largest of those who hold them.
 
     `is_exact` is False where the targets' own could not be recognised: then only what goes beyond what
-    they may open is counted.
+    they may open is counted. `direct` are the targets' own that come from their pods' addresses.
     """
 
     connections: int = 0
@@ -58,7 +58,8 @@ class Others:
     of_role: int = 0
     largest: tuple[tuple[str, int], ...] = ()
     is_exact: bool = True
-    long_transactions: int = field(default=0, compare=False)
+    long_transactions: int = 0
+    direct: int = 0
 
 
 NOBODY = Others()
@@ -75,12 +76,13 @@ def others(backends: Iterable[Backends], own: Own, database: str, role: str | No
     rest = [row for row in rows if not own.owns(row)]
     is_exact = bool(mine) or bool(own.roles) or not own.running or not rest
     connections = sum(row.connections for row in rest)
+    direct = sum(row.connections for row in rows if row.address and row.address in own.addresses)
     counts = Counter[str]()
     for row in rest:
         counts[row.name] += row.connections
     if not is_exact:
         excess = max(0, connections - held)
-        return Others(excess, 0, 0, (), False, _long(rows))
+        return Others(excess, 0, 0, (), False, _long(rows), direct)
     return Others(
         connections,
         sum(row.connections for row in rest if row.database == database),
@@ -88,6 +90,7 @@ def others(backends: Iterable[Backends], own: Own, database: str, role: str | No
         tuple(counts.most_common(_LARGEST)),
         True,
         _long(rows),
+        direct,
     )
 
 
@@ -108,4 +111,5 @@ def peak(samples: Iterable[Others]) -> Others:
         most.largest,
         seen[-1].is_exact,
         seen[-1].long_transactions,
+        seen[-1].direct,
     )

@@ -226,6 +226,25 @@ _RULES: dict[Provider, Callable[[EstimateSpec, bool], Estimate]] = {
 }
 
 
+def cores(endpoint: Endpoint, size: EstimateSpec | None) -> int | None:
+    """VCPUs of an instance class, None where its name does not tell."""
+    name = None if size is None else size.class_
+    if name is None:
+        return None
+    if endpoint.provider in (Provider.RDS, Provider.AURORA):
+        suffix = name.rsplit(".", 1)[-1]
+        multiple = table("memory")["sizes"].get(suffix)
+        if suffix in table("memory")["burstable"] and (multiple is None or multiple < 1):
+            return 2
+        return None if multiple is None else max(1, int(2 * multiple))
+    patterns = {
+        Provider.CLOUD_SQL: r"db-custom-([0-9]+)-[0-9]+",
+        Provider.AZURE: r"(?:standard_)?[bde]([0-9]+)[a-z]*(?:_v[0-9]+)?",
+    }
+    match = re.fullmatch(patterns.get(endpoint.provider, "(?!)"), name.lower())
+    return int(match[1]) if match else None
+
+
 def _memory(size: EstimateSpec, of_class: Callable[[str], float]) -> float:
     if size.memory is not None:
         return gibibytes(size.memory)

@@ -24,7 +24,8 @@ class Reading:
     """The probe's last good figures, and its trouble since then; empty before its first look.
 
     `awaited` are higher limits that one look has seen and a second one has to confirm. `admin_failure`
-    is why PgBouncer's admin console said nothing. `host` is where the URL leads.
+    is why PgBouncer's admin console said nothing. `other_host` is where the URL leads, if that is not where
+    the targets connect to.
     """
 
     limits: ServerLimits | None = None
@@ -33,7 +34,7 @@ class Reading:
     others: Others = NOBODY
     admin: AdminFigures | None = None
     admin_failure: ProbeFailure | None = None
-    host: str | None = None
+    other_host: str | None = None
 
     @property
     def is_empty(self) -> bool:

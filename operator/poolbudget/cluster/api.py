@@ -11,7 +11,7 @@ import json
 import os
 from collections.abc import AsyncIterator, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import aiohttp
 from kubernetes.aio import config
@@ -65,6 +65,16 @@ class ApiError(Exception):
     def is_gone(self) -> bool:
         """A watch from a version that the server no longer has."""
         return self.status == 410
+
+
+class Reader(Protocol):
+    """Whoever gives objects by their paths: the API server, or files."""
+
+    async def get(self, path: str, query: Mapping[str, str | int] | None = None) -> Object:
+        """An object or a list. Raises ApiError."""
+
+    async def find(self, path: str) -> Object | None:
+        """An object, None where there is none. Raises ApiError."""
 
 
 class Api:

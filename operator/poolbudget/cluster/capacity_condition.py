@@ -112,16 +112,10 @@ def _estimate_in_words(capacity: KnownCapacity) -> Iterator[str]:
 def _misleading_url(facts: Facts) -> str | None:
     """Why the probe's figures may be another server's; a pooler in between explains another host."""
     observed = facts.observed
-    endpoint, asked = observed.spec.endpoint, observed.reading.host
-    if asked is None or endpoint.pooler.type is not PoolerType.NONE or same_host(endpoint.host, asked):
+    endpoint, asked = observed.spec.endpoint, observed.reading.other_host
+    if asked is None or endpoint.pooler.type is not PoolerType.NONE:
         return None
     return (
         f"The probe's URL leads to {asked} and the targets connect to {endpoint.host}: correct one of them, "
         "or set endpoint.pooler"
     )
-
-
-def same_host(one: str, other: str) -> bool:
-    """Whether two names may be one host: db.shop is db.shop.svc.cluster.local within the cluster."""
-    short, long = sorted((one.lower().rstrip("."), other.lower().rstrip(".")), key=len)
-    return long == short or long.startswith(f"{short}.")

@@ -14,7 +14,9 @@ _NOTE_LENGTH = 1000
 """events.k8s.io/v1 allows 1 kB."""
 
 
-async def post(api: Api, budget: BudgetReference, reason: str, note: str, *, instance: str) -> None:
+async def post(
+    api: Api, budget: BudgetReference, reason: str, note: str, *, instance: str, is_warning: bool = False
+) -> None:
     """Post one Event about a PoolBudget. Raises ApiError."""
     moment = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
     body = {
@@ -24,8 +26,8 @@ async def post(api: Api, budget: BudgetReference, reason: str, note: str, *, ins
         "eventTime": moment,
         "reportingController": "poolbudget.io/operator",
         "reportingInstance": instance,
-        "action": "Publish",
-        "type": "Normal",
+        "action": "Check" if is_warning else "Publish",
+        "type": "Warning" if is_warning else "Normal",
         "reason": reason,
         "note": note[:_NOTE_LENGTH],
         "regarding": {

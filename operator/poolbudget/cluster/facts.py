@@ -6,6 +6,7 @@ import contextlib
 import functools
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from poolbudget.cluster.api import ApiError
 from poolbudget.cluster.observed import Observed
@@ -31,6 +32,12 @@ class Facts:
             return {}
         found = ((target.key, forecast(target, self.plan, usable.connections)) for target in targets)
         return {key: expected for key, expected in found if expected is not None}
+
+    def template(self, key: TargetKey) -> dict[str, Any]:
+        """The pod template of a target's workload, empty where there is none."""
+        manifest = self.observed.manifests.get(key) or {}
+        template: dict[str, Any] = (manifest.get("spec") or {}).get("template") or {}
+        return template
 
     def before(self, kind: ConditionType) -> Condition | None:
         """The condition as it stands in the status for the same spec."""

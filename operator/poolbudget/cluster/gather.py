@@ -13,10 +13,10 @@ from poolbudget.capacity.limits import Usable, usable_connections
 from poolbudget.capacity.reading import KnownCapacity, Reading, known_capacity
 from poolbudget.capacity.shares import Holder, shared
 from poolbudget.cluster import config_map, paths
-from poolbudget.cluster.api import MANAGER, Api, Object
+from poolbudget.cluster.api import MANAGER, Object, Reader
 from poolbudget.cluster.config_map import BudgetReference
 from poolbudget.cluster.ledger import read_ledger
-from poolbudget.cluster.neighbours import with_shares
+from poolbudget.cluster.neighbours import read_siblings, with_shares
 from poolbudget.cluster.observed import InvalidSpecError, Neighbour, Observed, parse_spec, reference
 from poolbudget.cluster.pod_records import PodRecord
 from poolbudget.cluster.targets import Found, former_targets, lost_pods, targets
@@ -45,11 +45,12 @@ class Context:
     is_complete: bool
     reading: Reading
     neighbours: tuple[Neighbour, ...]
+    siblings: tuple[str, ...]
     assumptions: Assumptions
     now: float
 
 
-async def gather(api: Api, manifest: Object, spec: PoolBudgetSpec, context: Context) -> Observed:
+async def gather(reader: Reader, manifest: Object, spec: PoolBudgetSpec, context: Context) -> Observed:
     """Read what belongs to a PoolBudget that was just read and parsed. Raises ApiError.
 
     The ledger is in the PoolBudget: it was read before everything else, so that whoever writes it
@@ -57,12 +58,13 @@ async def gather(api: Api, manifest: Object, spec: PoolBudgetSpec, context: Cont
     """
     budget = reference(manifest)
     keys = [item.key for item in spec.targets]
-    manifests, autoscalers, (live, foreign), pods, neighbours = await asyncio.gather(
-        asyncio.gather(*(api.find(paths.workload(budget.namespace, key)) for key in keys)),
-        _autoscalers(api, budget.namespace),
-        _config_maps(api, budget, [item.config_map_name for item in spec.targets]),
+    manifests, autoscalers, (live, foreign), pods, neighbours, siblings = await asyncio.gather(
+        asyncio.gather(*(reader.find(paths.workload(budget.namespace, key)) for key in keys)),
+        _autoscalers(reader, budget.namespace),
+        _config_maps(reader, budget, [item.config_map_name for item in spec.targets]),
         context.read_pods(),
-        with_shares(api, context.neighbours),
+        with_shares(reader, context.neighbours),
+        read_siblings(reader, budget.namespace, context.siblings),
     )
     capacity = known_capacity(spec, context.reading, last_capacity(manifest), timestamp(context.now))
     usable = _usable(spec, capacity, neighbours)
@@ -96,12 +98,13 @@ async def gather(api: Api, manifest: Object, spec: PoolBudgetSpec, context: Cont
             reserve_for=spec.reserve_for,
             pool_size_percent=spec.pool_size_percent,
         ),
-        missing=tuple(key for key, workload in found.manifests.items() if workload is None),
+        manifests=found.manifests,
         recipes={item.key: _recipe(spec, item, capacity) for item in spec.targets},
         live=live,
         foreign=foreign,
         histories=found.histories,
         neighbours=neighbours,
+        siblings=siblings,
         lost=tuple(lost_pods(found, planned)),
         now=context.now,
         changes_at=charges.next_change(readers, histories, assumptions, now),
@@ -145,19 +148,19 @@ def last_others(manifest: Object) -> Others:
     return Others(max(0, min(found.connections, MAX_CONNECTIONS)), is_exact=found.exact)
 
 
-async def _autoscalers(api: Api, namespace: str) -> list[Object]:
+async def _autoscalers(reader: Reader, namespace: str) -> list[Object]:
     """From the API server's own cache, milliseconds behind at most.
 
     A list without a version waits until that cache has caught up, up to 100 ms where nothing else
     moves (Kubernetes, ConsistentListFromCache), which would cost more than it gives: an autoscaler
     announces nothing, and its change is an event that leads here again.
     """
-    items: list[Object] = (await api.get(paths.autoscalers(namespace), _FROM_CACHE))["items"]
+    items: list[Object] = (await reader.get(paths.autoscalers(namespace), _FROM_CACHE))["items"]
     return items
 
 
 async def _config_maps(
-    api: Api, budget: BudgetReference, names: Iterable[str]
+    reader: Reader, budget: BudgetReference, names: Iterable[str]
 ) -> tuple[dict[str, Object], dict[str, str | None]]:
     """The budget's ConfigMaps under current and earlier names, and foreign ones in their place.
 
@@ -167,8 +170,8 @@ async def _config_maps(
     query = {"labelSelector": selector, **_FROM_CACHE}
     unique = list(dict.fromkeys(names))
     listed, found = await asyncio.gather(
-        api.get(paths.config_maps(budget.namespace), query),
-        asyncio.gather(*(api.find(paths.config_map(budget.namespace, name)) for name in unique)),
+        reader.get(paths.config_maps(budget.namespace), query),
+        asyncio.gather(*(reader.find(paths.config_map(budget.namespace, name)) for name in unique)),
     )
     current = dict(zip(unique, found, strict=True))
     live = {item["metadata"]["name"]: item for item in listed["items"]}
@@ -178,19 +181,19 @@ async def _config_maps(
         if manifest is None:
             continue
         owner = config_map.owner(manifest)
-        if owner == budget.name or (owner and await _is_abandoned(api, budget.namespace, owner, manifest)):
+        if owner == budget.name or (owner and await _is_abandoned(reader, budget.namespace, owner, manifest)):
             live[name] = manifest
         else:
             foreign[name] = owner
     return live, foreign
 
 
-async def _is_abandoned(api: Api, namespace: str, owner: str, live: Object) -> bool:
+async def _is_abandoned(reader: Reader, namespace: str, owner: str, live: Object) -> bool:
     """Whether the PoolBudget that wrote a ConfigMap is gone, or has nothing to do with it any more.
 
     One that still binds the target keeps the ConfigMap up to date under its former name, too.
     """
-    manifest = await api.find(paths.budget(namespace, owner))
+    manifest = await reader.find(paths.budget(namespace, owner))
     if manifest is None:
         return True
     try:

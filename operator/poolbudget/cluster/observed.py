@@ -36,6 +36,15 @@ class Neighbour:
 
 
 @dataclass(frozen=True, slots=True)
+class Sibling:
+    """Another PoolBudget of the same pods, on another server: a replica's primary, or the other way round."""
+
+    name: str
+    connections: int
+    in_recovery: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Observed:
     """One PoolBudget and its surroundings at one moment.
 
@@ -55,12 +64,13 @@ class Observed:
     usable: Usable | None
     ledger: Ledger
     inputs: Inputs
-    missing: tuple[TargetKey, ...]
+    manifests: Mapping[TargetKey, Object | None]
     recipes: Mapping[TargetKey, Recipe]
     live: Mapping[str, Object]
     foreign: Mapping[str, str | None]
     histories: Mapping[str, History]
     neighbours: tuple[Neighbour, ...]
+    siblings: tuple[Sibling, ...]
     lost: tuple[LostPod, ...]
     now: float
     readable_by_all: float = 0.0
@@ -79,6 +89,11 @@ class Observed:
         """The resourceVersion of the PoolBudget, and so of the ledger in its status."""
         version: str = self.manifest["metadata"]["resourceVersion"]
         return version
+
+    @property
+    def missing(self) -> list[TargetKey]:
+        """Targets whose workload does not exist."""
+        return [key for key, manifest in self.manifests.items() if manifest is None]
 
     def target_spec(self, key: TargetKey) -> TargetSpec | None:
         """The spec's words about a target; None for a former one."""

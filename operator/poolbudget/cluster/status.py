@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from poolbudget.cluster import paths
@@ -18,8 +19,10 @@ from poolbudget.resource import API_VERSION, KIND
 from poolbudget.resource.conditions import ConditionType, Reason, false, merged
 from poolbudget.resource.target import TargetSpec
 
+_MOST_WARNINGS = 100
 
-def new_status(facts: Facts, now: str) -> Object:
+
+def new_status(facts: Facts, warnings: Sequence[dict[str, str]], now: str) -> Object:
     """The whole status, times taken over from the old one where nothing changed."""
     observed, plan = facts.observed, facts.plan
     old = observed.manifest.get("status") or {}
@@ -30,6 +33,7 @@ def new_status(facts: Facts, now: str) -> Object:
         "usable": None if observed.usable is None else observed.usable.connections,
         "allocated": plan.allocated,
         "others": _others_status(observed),
+        "warnings": list(warnings[:_MOST_WARNINGS]),
         "pods": plan.pods,
         "maxPods": plan.max_pods,
         "ledger": ledger_status(Ledger(observed.ledger.claim, (), observed.lost)),

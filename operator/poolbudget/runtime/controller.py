@@ -27,6 +27,8 @@ from poolbudget.cluster.status import (
     write_status,
 )
 from poolbudget.cluster.surroundings import ClusterSurroundings
+from poolbudget.lint.checks import lint
+from poolbudget.lint.finding import Finding, Severity
 from poolbudget.pace import Pace, RaisePace, pause_after_conflict, seconds_to_look_again
 from poolbudget.planning.charges import Assumptions
 from poolbudget.planning.plan import Plan
@@ -77,6 +79,7 @@ class Controller:
         self.queue: WorkQueue[BudgetKey] = WorkQueue(self.reconcile)
         self.prober = Prober(api, lambda key: self.queue.mark(key, urgent=True), self._own, password_folder)
         self._allocated: dict[BudgetKey, int] = {}
+        self._warned: dict[BudgetKey, set[tuple[str, str]]] = {}
         self.pods = PodCache(api, namespaces, self._pod_changed, assumptions.quarantine, clock.now)
         self._raises: RaisePace[BudgetKey] = RaisePace()
         self._counts: Pace[BudgetKey] = Pace(*_COUNT_PACE)
@@ -163,6 +166,7 @@ class Controller:
             is_complete=complete,
             reading=self.prober.reading(key),
             neighbours=self.index.neighbours(key),
+            siblings=self.index.siblings(key),
             assumptions=self._assumptions,
             now=now,
         )
@@ -201,8 +205,23 @@ class Controller:
         if seen.changes_at is not None:
             self.queue.mark_after(key, seen.changes_at - clock.now())
         self._allocated[key] = decided.allocated
-        status = new_status(Facts(seen, decided, surroundings.failed), timestamp(seen.now))
+        facts = Facts(seen, decided, surroundings.failed)
+        findings = lint(facts)
+        status = new_status(facts, [item.to_status() for item in findings], timestamp(seen.now))
         await self._tell(key, seen.manifest, status)
+        await self._warn(key, seen.manifest, findings)
+
+    async def _warn(self, key: BudgetKey, manifest: Object, findings: list[Finding]) -> None:
+        """An Event for each finding that the status did not have before."""
+        old = (manifest.get("status") or {}).get("warnings") or []
+        known = {(item.get("code"), item.get("subject")) for item in old}
+        known |= self._warned.setdefault(key, set())
+        for finding in findings:
+            if (finding.code, finding.subject) in known or finding.severity is Severity.INFO:
+                continue
+            self._warned[key].add((finding.code, finding.subject))
+            note = f"{finding.code} {finding.subject}: {finding.message}"
+            await self._post(key, "Check", note, is_warning=True)
 
     async def _tell_invalid(self, key: BudgetKey, error: InvalidSpecError) -> None:
         manifest = await self._api.find(paths.budget(*key))
@@ -242,15 +261,23 @@ class Controller:
             if change.before == change.wanted.sizes:
                 continue
             logger.info("%s: %s", key, change)
-            entry = self.index.get(key)
-            if entry is None:
-                continue
-            try:
-                await events.post(
-                    self._api, entry.reference(key), "SizesPublished", str(change), instance=self._instance
-                )
-            except ApiError as error:
-                logger.warning("%s: no Event posted: %s", key, error)
+            await self._post(key, "SizesPublished", str(change))
+
+    async def _post(self, key: BudgetKey, reason: str, note: str, *, is_warning: bool = False) -> None:
+        entry = self.index.get(key)
+        if entry is None:
+            return
+        try:
+            await events.post(
+                self._api,
+                entry.reference(key),
+                reason,
+                note,
+                instance=self._instance,
+                is_warning=is_warning,
+            )
+        except ApiError as error:
+            logger.warning("%s: no Event posted: %s", key, error)
 
     def forget(self, key: BudgetKey) -> None:
         """A PoolBudget is gone; its ConfigMaps stay or go by their owner reference."""
@@ -261,6 +288,7 @@ class Controller:
         self._counts.forget(key)
         self._conflicts.pop(key, None)
         self._allocated.pop(key, None)
+        self._warned.pop(key, None)
         names = () if entry is None else entry.config_maps
         for name in names:
             self._own_writes.pop((key.namespace, name), None)

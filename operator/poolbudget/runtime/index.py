@@ -92,6 +92,19 @@ class BudgetIndex:
         entry = self._entries.get(key)
         return () if entry is None else tuple(self._neighbours(key, entry))
 
+    def siblings(self, key: BudgetKey) -> tuple[str, ...]:
+        """Names of other PoolBudgets that bind one of the same targets on another server."""
+        entry = self._entries.get(key)
+        if entry is None:
+            return ()
+        return tuple(
+            other.name
+            for other in sorted(self.in_namespace(key.namespace))
+            if other != key
+            and self._entries[other].server != entry.server
+            and self._entries[other].targets & entry.targets
+        )
+
     def on_server(self, server: str | None) -> list[BudgetKey]:
         """The PoolBudgets on a server."""
         return [key for key, entry in self._entries.items() if server is not None and entry.server == server]

@@ -51,6 +51,7 @@ class Asked:
     """
 
     probe: Probe
+    host: str
     admin: SecretKeyRef | None
     last: ServerLimits | None = field(compare=False)
     last_others: Others = field(compare=False)
@@ -89,7 +90,7 @@ class Prober:
             self.forget(key)
             return
         admin = spec.endpoint.pooler.admin_url_secret_key_ref
-        asked = Asked(spec.capacity.probe, admin, last, last_others)
+        asked = Asked(spec.capacity.probe, spec.endpoint.host, admin, last, last_others)
         current = self._tasks.get(key)
         if current is None or current[0] != asked or current[1].done():
             if current is not None:
@@ -143,7 +144,9 @@ class Prober:
                     admin_failure = failure
             file = asked.probe.password_file
             password_file = None if file is None else str(self._password_folder / key.namespace / file)
-            answer = await child.look(Question(url, asked.probe.application_role, admin_url, password_file))
+            answer = await child.look(
+                Question(url, asked.host, asked.probe.application_role, admin_url, password_file)
+            )
             return answer if admin_failure is None else replace(answer, admin_failure=admin_failure)
         except ProbeFailure as failure:
             return Answer(failure=failure)
@@ -166,7 +169,7 @@ class Prober:
         while samples[0][0] < now - _WINDOW:
             samples.popleft()
         reading = confirmed(before, answer.report.limits, asked.last)
-        return replace(reading, others=peak(seen for _, seen in samples), host=answer.host)
+        return replace(reading, others=peak(seen for _, seen in samples), other_host=answer.other_host)
 
     def _others(self, key: BudgetKey, asked: Asked, report: Report) -> Others:
         own, held = self._own(key)

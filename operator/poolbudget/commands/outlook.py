@@ -1,0 +1,279 @@
+"""What a PoolBudget would do: now, after a scaling, at the autoscaler's maximum, and the plain formula."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from poolbudget.capacity.reading import Reading
+from poolbudget.cluster.api import Object, Reader
+from poolbudget.cluster.facts import Facts
+from poolbudget.cluster.gather import Context, gather
+from poolbudget.cluster.neighbours import neighbours_among
+from poolbudget.cluster.observed import Observed, parse_spec
+from poolbudget.cluster.pod_records import PodRecord
+from poolbudget.lint.checks import lint
+from poolbudget.lint.finding import Finding
+from poolbudget.lint.sums import caps_at_maximum
+from poolbudget.planning.charges import Assumptions
+from poolbudget.planning.inputs import Charge, Inputs, Pod, PodStage, PoolSizes, Target, TargetKey
+from poolbudget.planning.plan import Plan, TargetPlan, plan
+
+ReadPods = Callable[[], Awaitable[list[PodRecord]]]
+
+
+@dataclass(frozen=True, slots=True)
+class TargetOutlook:
+    """One target: sizes now and after, in connections; `at_maximum` is its cap once all pods run."""
+
+    key: TargetKey
+    before: TargetPlan
+    after: TargetPlan
+    pods_before: int
+    pods_after: int
+    each: int
+    maximum: int
+    at_maximum: int | None
+    formula: int
+
+
+@dataclass(frozen=True, slots=True)
+class Outlook:
+    """A whole PoolBudget, in connections. In `sum_after` old pods count with what they hold."""
+
+    name: str
+    namespace: str
+    endpoint: str
+    source: str | None
+    usable: int | None
+    arithmetic: str
+    targets: tuple[TargetOutlook, ...]
+    sum_before: int
+    sum_after: int
+    sum_in_words: str
+    formula_in_words: str
+    formula: int
+    rollout_worst: int | None
+    safe_max_surge: int | None
+    feasible: bool
+    floor_sum: int
+    expected_pods: int
+    max_pods: int | None
+    findings: tuple[Finding, ...]
+
+    @property
+    def fits(self) -> bool:
+        """Whether everything that may come fits, up to the autoscaler's maximum."""
+        return self.usable is not None and self.feasible and self.sum_after <= self.usable
+
+
+async def outlook(
+    reader: Reader,
+    manifest: Object,
+    everything: list[Object],
+    read_pods: ReadPods | None,
+    scale: Mapping[str, int],
+    now: float,
+) -> Outlook:
+    """Look at a PoolBudget and at all that it binds.
+
+    `read_pods` gives the pods of a live cluster; without it every workload is taken to run all of its
+    replicas, started with what is published for them. Raises InvalidSpecError and ApiError.
+    """
+    spec = parse_spec(manifest)
+    neighbours, siblings = neighbours_among(manifest, spec, everything)
+    context = Context(
+        read_pods=read_pods or _no_pods,
+        is_complete=True,
+        reading=Reading(),
+        neighbours=neighbours,
+        siblings=siblings,
+        assumptions=Assumptions(),
+        now=now,
+    )
+    seen = await gather(reader, manifest, spec, context)
+    if read_pods is None:
+        seen = replace(seen, inputs=_running(_at_least_minimum(seen.inputs)))
+    before = plan(seen.inputs)
+    later = replace(seen.inputs, targets=tuple(_scaled(target, scale) for target in seen.inputs.targets))
+    after = plan(later)
+    return _outlook(seen, before, replace(seen, inputs=later), after)
+
+
+async def _no_pods() -> list[PodRecord]:
+    return []
+
+
+def _at_least_minimum(inputs: Inputs) -> Inputs:
+    """Manifests leave the replicas to the autoscaler, which starts with its minimum."""
+    return replace(inputs, targets=tuple(_with_minimum(target) for target in inputs.targets))
+
+
+def _with_minimum(target: Target) -> Target:
+    workload = target.workload
+    if workload is None or workload.autoscaler is None:
+        return target
+    desired = max(workload.desired, workload.autoscaler.min_replicas)
+    return replace(target, workload=replace(workload, desired=desired))
+
+
+def _running(inputs: Inputs) -> Inputs:
+    """All replicas run, each with what it was told at its start."""
+    first = plan(inputs)
+    targets = []
+    for target in inputs.targets:
+        sizes = first.target(target.key).sizes
+        count = 0 if target.workload is None else target.workload.desired
+        if sizes is None:
+            targets.append(target)
+            continue
+        held = target.bounds.cost(sizes.cap)
+        pods = tuple(
+            Pod(
+                f"{target.key}-{index}",
+                f"{target.key.name}-{index}",
+                PodStage.RUNNING,
+                Charge(held, held, target.bounds.pod_cost),
+            )
+            for index in range(count)
+        )
+        targets.append(replace(target, pods=pods, published=sizes))
+    return replace(inputs, targets=tuple(targets))
+
+
+def _scaled(target: Target, scale: Mapping[str, int]) -> Target:
+    replicas = scale.get(target.key.name)
+    if replicas is None or target.workload is None:
+        return target
+    return replace(target, workload=replace(target.workload, desired=replicas))
+
+
+def _desired(target: Target) -> int:
+    return len(target.pods) if target.workload is None else max(target.workload.desired, 0)
+
+
+def _outlook(seen: Observed, before: Plan, later: Observed, after: Plan) -> Outlook:
+    facts = Facts(later, after)
+    caps = caps_at_maximum(facts)
+    usable = None if seen.usable is None else seen.usable.connections
+    # usable divided by all pools that run before, as people calculate by hand.
+    pools = sum(_desired(target) * target.bounds.pools_per_pod for target in seen.inputs.targets)
+    formula_cap = 0 if usable is None or not pools else max(1, usable // pools)
+    targets = []
+    for old, new in zip(seen.inputs.targets, later.inputs.targets, strict=True):
+        if not old.is_former:
+            targets.append(_target(old, new, before, after, caps.get(str(old.key)), formula_cap))
+    sums = [_sum_after(new, after.target(new.key)) for new in later.inputs.targets]
+    formula = [_formula(item, old) for item, old in zip(targets, seen.inputs.targets, strict=False)]
+    worst = list(facts.forecasts.values())
+    surges = [item.largest_safe_surge for item in worst if item.largest_safe_surge is not None]
+    return Outlook(
+        name=seen.reference.name,
+        namespace=seen.reference.namespace,
+        endpoint=seen.spec.endpoint.address,
+        source=None if seen.capacity is None else seen.capacity.source,
+        usable=usable,
+        arithmetic="" if seen.usable is None else seen.usable.arithmetic,
+        targets=tuple(targets),
+        sum_before=before.allocated,
+        sum_after=sum(total for total, _ in sums),
+        sum_in_words=_in_words(sums),
+        formula=sum(total for total, _ in formula),
+        formula_in_words=_in_words(formula),
+        rollout_worst=max((item.worst for item in worst), default=None),
+        safe_max_surge=min(surges, default=None) if len(surges) == len(worst) else None,
+        feasible=after.feasible,
+        floor_sum=after.floor_sum,
+        expected_pods=after.expected_pods,
+        max_pods=after.max_pods,
+        findings=tuple(lint(facts)),
+    )
+
+
+def _target(
+    old: Target, new: Target, before: Plan, after: Plan, at_maximum: int | None, formula: int
+) -> TargetOutlook:
+    planned = after.target(new.key)
+    return TargetOutlook(
+        key=old.key,
+        before=before.target(old.key),
+        after=planned,
+        pods_before=_desired(old),
+        pods_after=_desired(new),
+        each=0 if planned.sizes is None else new.bounds.cost(planned.sizes.cap),
+        maximum=_desired(new) if new.workload is None else new.workload.maximum(),
+        at_maximum=at_maximum,
+        formula=formula,
+    )
+
+
+def _sum_after(target: Target, planned: TargetPlan) -> tuple[int, str]:
+    """Pods that run keep what they hold, and those that are still to come read what is published."""
+    new = max(0, _desired(target) - sum(pod.stage is not PodStage.TERMINATING for pod in target.pods))
+    if planned.sizes is None or not new:
+        return planned.allocated, planned.arithmetic.rsplit(" = ", 1)[0]
+    each = target.bounds.cost(planned.sizes.cap)
+    words = planned.arithmetic.rsplit(" = ", 1)[0]
+    more = f"{new} new x {each}"
+    return planned.allocated + new * each, f"{words} + {more}" if target.pods else more
+
+
+def _formula(item: TargetOutlook, target: Target) -> tuple[int, str]:
+    """The plain formula: running pods keep the size that they started with, and new ones get theirs."""
+    cost = target.bounds.cost(item.formula)
+    stay = min(item.pods_before, item.pods_after)
+    new = item.pods_after - stay
+    after = target.bounds.cost(max(1, item.formula * item.pods_before // max(1, item.pods_after)))
+    words = f"{stay} x {cost}" + (f" + {new} new x {after}" if new else "")
+    return stay * cost + new * after, words
+
+
+def _in_words(parts: list[tuple[int, str]]) -> str:
+    total = sum(connections for connections, _ in parts)
+    return f"{' + '.join(words for _, words in parts)} = {total}"
+
+
+def to_data(found: Outlook) -> dict[str, Any]:
+    """As JSON and YAML say it."""
+    return {
+        "name": found.name,
+        "namespace": found.namespace,
+        "endpoint": found.endpoint,
+        "capacitySource": found.source,
+        "usable": found.usable,
+        "arithmetic": found.arithmetic,
+        "fits": found.fits,
+        "sumBefore": found.sum_before,
+        "sumAfter": found.sum_after,
+        "sum": found.sum_in_words,
+        "formula": {"connections": found.formula, "sum": found.formula_in_words},
+        "rollout": {"worst": found.rollout_worst, "safeMaxSurge": found.safe_max_surge},
+        "atMaximum": {
+            "pods": found.expected_pods,
+            "floors": found.floor_sum,
+            "feasible": found.feasible,
+            "maxPods": found.max_pods,
+        },
+        "targets": [_target_data(item) for item in found.targets],
+        "findings": [item.to_status() for item in found.findings],
+    }
+
+
+def _sizes(sizes: PoolSizes | None) -> dict[str, int] | None:
+    return None if sizes is None else {"poolSize": sizes.pool_size, "maxOverflow": sizes.max_overflow}
+
+
+def _target_data(item: TargetOutlook) -> dict[str, Any]:
+    before, after = item.before.sizes, item.after.sizes
+    return {
+        "kind": item.key.kind,
+        "name": item.key.name,
+        "podsBefore": item.pods_before,
+        "podsAfter": item.pods_after,
+        "before": _sizes(before),
+        "after": _sizes(after),
+        "connectionsPerPod": item.each,
+        "maxReplicas": item.maximum,
+        "capAtMaximum": item.at_maximum,
+    }

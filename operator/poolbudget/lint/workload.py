@@ -1,0 +1,100 @@
+"""PB3xx: pod templates that do not read what is written for them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from poolbudget.cluster.facts import Facts
+from poolbudget.planning.inputs import UpdateMode
+from poolbudget.recipes.render import rendered
+from poolbudget.resource.target import TargetSpec
+
+Found = Iterator[tuple[str, str]]
+Reference = dict[str, Any]
+
+_RELOADERS = (
+    "reloader.stakater.com/auto",
+    "configmap.reloader.stakater.com/auto",
+    "configmap.reloader.stakater.com/reload",
+)
+
+
+def references(template: dict[str, Any], name: str) -> Iterator[Reference]:
+    """Each place where a pod template refers to a ConfigMap: envFrom, env, or a volume."""
+    spec = template.get("spec") or {}
+    found: list[Reference] = []
+    for container in [*(spec.get("containers") or []), *(spec.get("initContainers") or [])]:
+        found += [source.get("configMapRef") or {} for source in container.get("envFrom") or []]
+        for variable in container.get("env") or []:
+            found.append((variable.get("valueFrom") or {}).get("configMapKeyRef") or {})
+    for volume in spec.get("volumes") or []:
+        sources = [volume, *((volume.get("projected") or {}).get("sources") or [])]
+        found += [source.get("configMap") or {} for source in sources]
+    return (reference for reference in found if reference.get("name") == name)
+
+
+def _read_targets(facts: Facts) -> Iterator[tuple[TargetSpec, dict[str, Any]]]:
+    """The targets whose workloads exist, with their pod templates."""
+    for spec in facts.observed.spec.targets:
+        template = facts.template(spec.key)
+        if template and spec.update_mode is not UpdateMode.OFF:
+            yield spec, template
+
+
+def not_read(facts: Facts) -> Found:
+    """PB301: no container reads the target's ConfigMap, so nothing that is written has any effect."""
+    for spec, template in _read_targets(facts):
+        if not any(references(template, spec.config_map_name)):
+            yield (
+                str(spec.key),
+                f"no container reads ConfigMap {spec.config_map_name}, so its pools stay as they are: add "
+                f"envFrom: [{{configMapRef: {{name: {spec.config_map_name}}}}}] to the pod template",
+            )
+
+
+def optional(facts: Facts) -> Found:
+    """PB302: a container that starts before the ConfigMap is there guesses its sizes."""
+    for spec, template in _read_targets(facts):
+        if any(item.get("optional") for item in references(template, spec.config_map_name)):
+            yield (
+                str(spec.key),
+                f"the reference to ConfigMap {spec.config_map_name} is optional, so that a container "
+                "without its sizes starts with a guess: remove optional",
+            )
+
+
+def reloader(facts: Facts) -> Found:
+    """PB303: a reloader turns each new size into a rollout."""
+    for spec in facts.observed.spec.targets:
+        manifest = facts.observed.manifests.get(spec.key) or {}
+        template = (manifest.get("spec") or {}).get("template") or {}
+        annotations = {
+            **(manifest.get("metadata", {}).get("annotations") or {}),
+            **((template.get("metadata") or {}).get("annotations") or {}),
+        }
+        for name in _RELOADERS:
+            value = annotations.get(name, "")
+            if value == "true" or spec.config_map_name in value.split(","):
+                yield (
+                    str(spec.key),
+                    f"the annotation {name} may turn each new size into a rollout, when connections are "
+                    f"scarcest: exclude ConfigMap {spec.config_map_name} from it",
+                )
+
+
+def missing_key(facts: Facts) -> Found:
+    """PB304: a container refers to a key that the ConfigMap does not have, and never starts."""
+    for spec, template in _read_targets(facts):
+        sizes = facts.plan.target(spec.key).sizes
+        if sizes is None:
+            continue
+        prefixes = (spec.config_map.key_prefix or "",)
+        present = rendered(facts.observed.recipes[spec.key], sizes, prefixes)
+        wanted = {item["key"] for item in references(template, spec.config_map_name) if "key" in item}
+        for key in sorted(wanted - present.keys()):
+            yield (
+                str(spec.key),
+                f"a container wants key {key} of ConfigMap {spec.config_map_name}, which has no such key, "
+                "and will not start: correct the key or configMap.keyPrefix",
+            )
