@@ -14,6 +14,7 @@ from pathlib import Path
 
 from cluster import packages
 from cluster.processes import Workspace, free_port
+from cluster.versions import new_pgbouncer, postgres_programs
 
 
 class NoPostgres(Exception):
@@ -51,12 +52,14 @@ class Postgres:
         workspace: Workspace,
         name: str = "postgres",
         settings: Mapping[str, str | int] | None = None,
+        version: int | None = None,
     ) -> None:
+        """`version` is a major one; None for whatever is there."""
         self.name = name
         self.port = free_port()
         self._workspace = workspace
-        self._programs = server_programs()
         self._user = _ordinary_user()
+        self._programs = server_programs() if version is None else self._reachable(postgres_programs(version))
         self.data = workspace.folder / name
         self._settings = dict(settings or {})
         self._initialize()
@@ -88,7 +91,7 @@ class Postgres:
         """Run statements as the superuser; returns the rows, values separated by `|`."""
         done = subprocess.run(
             [
-                *(_client(self._programs), "--no-psqlrc", "-qAt", "-v", "ON_ERROR_STOP=1"),
+                *(_client("psql", self._programs), "--no-psqlrc", "-qAt", "-v", "ON_ERROR_STOP=1"),
                 *("-d", self.url(database=database), "-c", sql),
             ],
             capture_output=True,
@@ -98,6 +101,14 @@ class Postgres:
         if done.returncode != 0:
             raise AssertionError(f"{sql}: {done.stderr}")
         return done.stdout.strip()
+
+    def _reachable(self, programs: Path) -> Path:
+        """The programs where the ordinary user finds them: not in root's own folder."""
+        if self._user is None or not programs.is_relative_to(Path.home()):
+            return programs
+        copy = self._workspace.folder / f"{self.name}-programs"
+        shutil.copytree(programs.parent, copy, symlinks=True)
+        return copy / "bin"
 
     def _initialize(self) -> None:
         self.data.mkdir()
@@ -138,7 +149,8 @@ class Postgres:
 
     def _is_ready(self) -> bool:
         done = subprocess.run(
-            [self._programs / "pg_isready", "-q", "-h", "127.0.0.1", "-p", str(self.port)], check=False
+            [_client("pg_isready", self._programs), "-q", "-h", "127.0.0.1", "-p", str(self.port)],
+            check=False,
         )
         return done.returncode == 0
 
@@ -152,8 +164,11 @@ class PgBouncer:
         postgres: Postgres,
         settings: Mapping[str, str | int] | None = None,
         name: str = "pgbouncer",
+        is_new: bool = False,
     ) -> None:
+        """`is_new`: one from 1.24 on, instead of the system's."""
         packages.ensure({"pgbouncer": "pgbouncer"})
+        program = new_pgbouncer() if is_new else [packages.find("pgbouncer") or "pgbouncer"]
         self.port = free_port()
         folder = workspace.folder / name
         folder.mkdir()
@@ -174,11 +189,16 @@ class PgBouncer:
             + "".join(f"{key} = {value}\n" for key, value in options.items())
         )
         user = _ordinary_user()
+        if user is not None and is_new and program[0].startswith(str(Path.home())):
+            root = Path(program[-1]).parents[2]
+            copy = workspace.folder / f"{name}-programs"
+            shutil.copytree(root, copy, symlinks=True)
+            program = [part.replace(str(root), str(copy)) for part in program]
         if user is not None:
             account = pwd.getpwnam(user)
             for path in (folder, *folder.iterdir()):
                 os.chown(path, account.pw_uid, account.pw_gid)
-        command = [packages.find("pgbouncer") or "pgbouncer", configuration]
+        command = [*program, configuration]
         workspace.start(name, command, user=user)
         workspace.wait_until(name, lambda: _listens(self.port))
 
@@ -200,8 +220,12 @@ def _ordinary_user() -> str | None:
     return "daemon"
 
 
-def _client(programs: Path) -> str:
-    return str(programs / "psql") if (programs / "psql").exists() else shutil.which("psql") or "psql"
+def _client(name: str, programs: Path) -> str:
+    """A client program: the server's own, or another version's."""
+    for folder in (programs, server_programs()):
+        if (folder / name).exists():
+            return str(folder / name)
+    return shutil.which(name) or name
 
 
 def _listens(port: int) -> bool:
