@@ -5,7 +5,7 @@ VENV := .venv
 PYTHON ?= python3
 RUN := cd tests && PYTHONPATH=. ../$(VENV)/bin/python
 
-.PHONY: help demo test test-fast suite nightly trade-off bench format crd requirements clean
+.PHONY: help demo test test-fast suite nightly trade-off bench format golden crd requirements clean
 
 help: ## Show this help.
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -33,6 +33,9 @@ bench: $(VENV)/.installed ## Time the way from a scaling to the ConfigMap.
 
 format: $(VENV)/.installed ## Format the code.
 	@$(VENV)/bin/ruff format --quiet . && $(VENV)/bin/ruff check --quiet --fix .
+
+golden: $(VENV)/.installed ## Write the golden files of the sample manifests anew: read the difference.
+	@$(RUN) -m golden.write
 
 crd: $(VENV)/.installed ## Write the CustomResourceDefinition from the models.
 	@$(VENV)/bin/poolbudget crd > crds/poolbudgets.poolbudget.io.yaml

@@ -6,21 +6,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from poolbudget.capacity.estimate import NoEstimate, estimate
-from poolbudget.resource.capacity import Estimate
-from poolbudget.resource.endpoint import Endpoint
+from poolbudget.capacity.estimate import Estimate, NoEstimate, estimate
+from poolbudget.capacity.pooler import pooler_limits
+from poolbudget.resource.capacity import Estimate as Size
+from poolbudget.resource.endpoint import Endpoint, Provider
 
 
-def expected(provider: str, pooler: str = "None", **size: Any) -> int:
-    return full(provider, pooler, **size).connections
+def expected(provider: str, **size: Any) -> int:
+    return full(provider, **size).connections
 
 
-def full(provider: str, pooler: str = "None", **size: Any) -> Any:
-    mode = {"mode": "Transaction"} if pooler == "PgBouncer" else {}
-    endpoint = Endpoint.model_validate(
-        {"host": "db", "provider": provider, "pooler": {"type": pooler, **mode}}
-    )
-    return estimate(endpoint, Estimate.model_validate(size))
+def full(provider: str, **size: Any) -> Estimate:
+    return estimate(Endpoint(host="db", provider=Provider(provider)), Size.model_validate(size))
 
 
 @pytest.mark.parametrize(
@@ -100,10 +97,16 @@ def test_an_estimate_counts_at_its_lowest() -> None:
     assert "less 10 % of uncertainty" in str(found)
 
 
-def test_behind_the_providers_pooler_its_clients_count() -> None:
-    assert expected("Neon", "PgBouncer", **{"class": "1"}) == 10_000
-    assert expected("Supabase", "Supavisor", **{"class": "Small"}) == 400
-    assert full("Supabase", "Supavisor", **{"class": "Small"}).reserved == 0
+def test_a_providers_pooler_has_limits_of_its_own() -> None:
+    """And the estimate stays the database's."""
+    neon = {"host": "db", "provider": "Neon", "pooler": {"type": "PgBouncer", "mode": "Transaction"}}
+    found = pooler_limits(Endpoint.model_validate(neon), None, "1")
+    assert found is not None
+    assert (found.clients, full("Neon", **{"class": "1"}).connections) == (10_000, 419)
+    supabase = {"host": "db", "provider": "Supabase", "pooler": {"type": "Supavisor"}}
+    found = pooler_limits(Endpoint.model_validate(supabase), None, "Small")
+    assert found is not None
+    assert (found.clients, found.holds_session) == (400, False)
 
 
 @pytest.mark.parametrize(

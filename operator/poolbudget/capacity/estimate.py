@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from poolbudget.capacity.tables import table
 from poolbudget.resource.capacity import Estimate as EstimateSpec
-from poolbudget.resource.endpoint import Endpoint, PoolerType, Provider
+from poolbudget.resource.endpoint import Endpoint, Provider
 
 _GIB = 2**30
 
@@ -52,8 +52,7 @@ def estimate(endpoint: Endpoint, size: EstimateSpec) -> Estimate:
     rule = _RULES.get(endpoint.provider)
     if rule is None:
         raise NoEstimate("an estimate needs endpoint.provider, since the tables are the providers'")
-    behind_pooler = endpoint.pooler.type not in (PoolerType.NONE, PoolerType.CLOUD_SQL_AUTH_PROXY)
-    return rule(size, behind_pooler)
+    return rule(size)
 
 
 def gibibytes(memory: str) -> float:
@@ -76,7 +75,7 @@ def class_memory(name: str) -> float:
     raise NoEstimate(f"the class {name} is not known: give estimate.memory instead")
 
 
-def rds(size: EstimateSpec, _: bool) -> Estimate:
+def rds(size: EstimateSpec) -> Estimate:
     """RDS for PostgreSQL: by the class's memory, less what servers of that size were seen to lack."""
     memory = _memory(size, class_memory)
     return _by_memory_of_aws(memory, size.class_ or f"{memory:g} GiB")
@@ -99,7 +98,7 @@ def _by_memory_of_aws(memory: float, name: str) -> Estimate:
     )
 
 
-def aurora(size: EstimateSpec, _: bool) -> Estimate:
+def aurora(size: EstimateSpec) -> Estimate:
     """Aurora PostgreSQL: the documented table, else as RDS."""
     data = table("aurora")
     if size.class_ in data["classes"]:
@@ -113,7 +112,7 @@ def aurora(size: EstimateSpec, _: bool) -> Estimate:
     return Estimate(connections, data["reserved"], data["uncertainty"], rule, _source(data))
 
 
-def aurora_serverless(size: EstimateSpec, _: bool) -> Estimate:
+def aurora_serverless(size: EstimateSpec) -> Estimate:
     """Aurora Serverless v2: by the maximum of the range, and capped where it may go idle."""
     if size.acu is None:
         raise NoEstimate("Aurora Serverless v2 needs estimate.acu with min and max")
@@ -130,7 +129,7 @@ def aurora_serverless(size: EstimateSpec, _: bool) -> Estimate:
     return Estimate(connections, data["reserved"], data["uncertainty"], rule, _source(data))
 
 
-def cloud_sql(size: EstimateSpec, _: bool) -> Estimate:
+def cloud_sql(size: EstimateSpec) -> Estimate:
     """Cloud SQL for PostgreSQL: steps by memory."""
     data = table("cloud_sql")
     memory = _memory(size, _cloud_sql_memory)
@@ -151,13 +150,13 @@ def _cloud_sql_memory(name: str) -> float:
     raise NoEstimate(f"the machine type {name} is not known: give estimate.memory instead")
 
 
-def alloy_db(_: EstimateSpec, __: bool) -> Estimate:
+def alloy_db(_: EstimateSpec) -> Estimate:
     """AlloyDB: one default for all sizes."""
     data = table("alloy_db")
     return Estimate(data["any"], data["reserved"], data["uncertainty"], "the default", _source(data))
 
 
-def azure(size: EstimateSpec, _: bool) -> Estimate:
+def azure(size: EstimateSpec) -> Estimate:
     """Azure Database for PostgreSQL, flexible server: by memory, but for the smallest sizes."""
     data = table("azure")
     name = (size.class_ or "").lower()
@@ -180,11 +179,9 @@ def _azure_memory(name: str) -> float:
     return float(table("azure")["per_core"][match[1]] * int(match[2]))
 
 
-def neon(size: EstimateSpec, behind_pooler: bool) -> Estimate:
-    """Neon: by compute units, or the clients that its pooler accepts."""
+def neon(size: EstimateSpec) -> Estimate:
+    """Neon: by compute units."""
     data = table("neon")
-    if behind_pooler:
-        return Estimate(data["pooler_clients"], 0, 0, "the pooler's client connections", _source(data))
     text = re.sub(r"\s*CU$", "", size.class_ or "", flags=re.IGNORECASE)
     try:
         units = float(text)
@@ -196,25 +193,19 @@ def neon(size: EstimateSpec, behind_pooler: bool) -> Estimate:
     )
 
 
-def supabase(size: EstimateSpec, behind_pooler: bool) -> Estimate:
-    """Supabase: by plan, direct or the clients that its pooler accepts."""
+def supabase(size: EstimateSpec) -> Estimate:
+    """Supabase: direct connections by compute size; its pooler's clients are capacity.pooler's."""
     data = table("supabase")
     plan = (size.class_ or "").lower()
     if plan not in data["plans"]:
         known = ", ".join(data["plans"])
         raise NoEstimate(f"Supabase needs estimate.class with the compute size: one of {known}")
-    direct, clients = data["plans"][plan]
-    what = "clients of the pooler" if behind_pooler else "direct connections"
-    return Estimate(
-        clients if behind_pooler else direct,
-        0 if behind_pooler else data["reserved"],
-        data["uncertainty"],
-        f"compute size {size.class_}, {what}",
-        _source(data),
-    )
+    direct, _ = data["plans"][plan]
+    rule = f"compute size {size.class_}"
+    return Estimate(direct, data["reserved"], data["uncertainty"], rule, _source(data))
 
 
-_RULES: dict[Provider, Callable[[EstimateSpec, bool], Estimate]] = {
+_RULES: dict[Provider, Callable[[EstimateSpec], Estimate]] = {
     Provider.RDS: rds,
     Provider.AURORA: aurora,
     Provider.AURORA_SERVERLESS: aurora_serverless,

@@ -52,7 +52,7 @@ def _connect_arguments(values: Mapping[str, str], prefix: str) -> dict[str, Any]
             "STATEMENT_CACHE_SIZE": ("statement_cache_size", int),
             "PREPARED_STATEMENT_CACHE_SIZE": ("prepared_statement_cache_size", int),
             "COMMAND_TIMEOUT": ("command_timeout", float),
-            "SSL": ("ssl", str),
+            "DATABASE_SSL": ("ssl", str),
             "DATABASE_HOST": ("host", str),
         },
     )
@@ -64,7 +64,7 @@ def _connect_arguments(values: Mapping[str, str], prefix: str) -> dict[str, Any]
         values,
         prefix,
         {
-            "JIT": ("jit", str),
+            "DATABASE_JIT": ("jit", str),
             "CLIENT_CONNECTION_CHECK_INTERVAL": ("client_connection_check_interval", str),
         },
     )

@@ -61,11 +61,11 @@ class Manifests:
         return found
 
 
-def load(sources: list[Path]) -> Manifests:
+def load(sources: list[Path], is_recursive: bool) -> Manifests:
     """Read files, and the YAML files of folders. Raises BadManifest."""
     manifests = Manifests()
     for source in sources:
-        for file in _files(source):
+        for file in _files(source, is_recursive):
             for manifest in _documents(file):
                 path = _path(manifest, file)
                 if path is not None:
@@ -73,9 +73,10 @@ def load(sources: list[Path]) -> Manifests:
     return manifests
 
 
-def _files(source: Path) -> list[Path]:
+def _files(source: Path, is_recursive: bool) -> list[Path]:
     if source.is_dir():
-        return sorted(file for file in source.rglob("*") if file.suffix in _ENDINGS)
+        found = source.rglob("*") if is_recursive else source.iterdir()
+        return sorted(file for file in found if file.suffix in _ENDINGS)
     return [source]
 
 

@@ -19,6 +19,10 @@ from poolbudget.lint.sums import caps_at_maximum
 from poolbudget.planning.charges import Assumptions
 from poolbudget.planning.inputs import Charge, Inputs, Pod, PodStage, PoolSizes, Target, TargetKey
 from poolbudget.planning.plan import Plan, TargetPlan, plan
+from poolbudget.recipes.render import rendered
+from poolbudget.resource.target import TargetSpec
+
+_NOT_ASKED = Reading()
 
 ReadPods = Callable[[], Awaitable[list[PodRecord]]]
 
@@ -36,6 +40,8 @@ class TargetOutlook:
     maximum: int
     at_maximum: int | None
     formula: int
+    config_map: str
+    data: dict[str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +81,7 @@ async def outlook(
     read_pods: ReadPods | None,
     scale: Mapping[str, int],
     now: float,
+    reading: Reading = _NOT_ASKED,
 ) -> Outlook:
     """Look at a PoolBudget and at all that it binds.
 
@@ -86,7 +93,7 @@ async def outlook(
     context = Context(
         read_pods=read_pods or _no_pods,
         is_complete=True,
-        reading=Reading(),
+        reading=reading,
         neighbours=neighbours,
         siblings=siblings,
         assumptions=Assumptions(),
@@ -162,8 +169,10 @@ def _outlook(seen: Observed, before: Plan, later: Observed, after: Plan) -> Outl
     formula_cap = 0 if usable is None or not pools else max(1, usable // pools)
     targets = []
     for old, new in zip(seen.inputs.targets, later.inputs.targets, strict=True):
-        if not old.is_former:
-            targets.append(_target(old, new, before, after, caps.get(str(old.key)), formula_cap))
+        spec = seen.target_spec(old.key)
+        if spec is not None:
+            found = _target(later, spec, (before, after), (old, new), formula_cap)
+            targets.append(replace(found, at_maximum=caps.get(str(old.key))))
     sums = [_sum_after(new, after.target(new.key)) for new in later.inputs.targets]
     formula = [_formula(item, old) for item, old in zip(targets, seen.inputs.targets, strict=False)]
     worst = list(facts.forecasts.values())
@@ -192,9 +201,11 @@ def _outlook(seen: Observed, before: Plan, later: Observed, after: Plan) -> Outl
 
 
 def _target(
-    old: Target, new: Target, before: Plan, after: Plan, at_maximum: int | None, formula: int
+    seen: Observed, spec: TargetSpec, plans: tuple[Plan, Plan], targets: tuple[Target, Target], formula: int
 ) -> TargetOutlook:
+    (before, after), (old, new) = plans, targets
     planned = after.target(new.key)
+    recipe, prefix = seen.recipes[spec.key], spec.config_map.key_prefix or ""
     return TargetOutlook(
         key=old.key,
         before=before.target(old.key),
@@ -203,8 +214,10 @@ def _target(
         pods_after=_desired(new),
         each=0 if planned.sizes is None else new.bounds.cost(planned.sizes.cap),
         maximum=_desired(new) if new.workload is None else new.workload.maximum(),
-        at_maximum=at_maximum,
+        at_maximum=None,
         formula=formula,
+        config_map=spec.config_map_name,
+        data={} if planned.sizes is None else rendered(recipe, planned.sizes, (prefix,)),
     )
 
 
@@ -276,4 +289,5 @@ def _target_data(item: TargetOutlook) -> dict[str, Any]:
         "connectionsPerPod": item.each,
         "maxReplicas": item.maximum,
         "capAtMaximum": item.at_maximum,
+        "configMap": {"name": item.config_map, "data": item.data},
     }

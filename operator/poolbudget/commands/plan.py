@@ -46,6 +46,7 @@ class _Scale(click.ParamType[tuple[str, int]]):
     type=click.Path(exists=True, path_type=Path),
     help="A manifest, or a folder of manifests (may be repeated).",
 )
+@click.option("--recursive", "-R", is_flag=True, help="Folders with all that is below them.")
 @click.option("--scale", multiple=True, type=_Scale(), help="As if a workload had so many replicas.")
 @click.option("--live", is_flag=True, help="Look at the cluster of the kubeconfig instead of files.")
 @click.option("--namespace", "-n", help="With --live: this namespace only.")
@@ -59,6 +60,7 @@ class _Scale(click.ParamType[tuple[str, int]]):
 )
 def plan(
     files: tuple[Path, ...],
+    recursive: bool,
     scale: tuple[tuple[str, int], ...],
     live: bool,
     namespace: str | None,
@@ -71,7 +73,7 @@ def plan(
     if live == bool(files):
         raise click.UsageError("give manifests with -f, or --live for the cluster, and not both")
     try:
-        found = asyncio.run(_outlooks(files, dict(scale), live, namespace))
+        found = asyncio.run(_outlooks(files, recursive, dict(scale), live, namespace))
     except (BadManifest, InvalidSpecError, ApiError) as error:
         raise click.UsageError(str(error)) from None
     if not found:
@@ -92,12 +94,12 @@ def _print(found: list[Outlook], output: str) -> None:
 
 
 async def _outlooks(
-    files: tuple[Path, ...], scale: dict[str, int], live: bool, namespace: str | None
+    files: tuple[Path, ...], recursive: bool, scale: dict[str, int], live: bool, namespace: str | None
 ) -> list[Outlook]:
     if live:
         async with _connected() as api:
             return await _of_cluster(api, scale, namespace)
-    manifests = load(list(files))
+    manifests = load(list(files), recursive)
     return [
         await outlook(manifests, budget, manifests.budgets, None, scale, time.time())
         for budget in manifests.budgets

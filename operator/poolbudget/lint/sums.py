@@ -145,7 +145,10 @@ def smaller_replica(facts: Facts) -> Found:
 def only_an_estimate(facts: Facts) -> Found:
     """PB108: nobody has asked the server."""
     capacity = facts.observed.capacity
-    if capacity is not None and capacity.source == ESTIMATE:
+    if capacity is None or capacity.source != ESTIMATE or facts.observed.spec.capacity.probe is not None:
+        return
+    pooler = capacity.pooler
+    if pooler is None or pooler.clients is None or pooler.holds_session:
         yield (
             facts.observed.reference.name,
             f"the capacity is an estimate ({capacity.connections}): add capacity.probe, or look up "

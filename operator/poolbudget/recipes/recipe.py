@@ -125,16 +125,16 @@ _TLS_ALWAYS = (
 def _ssl(endpoint: Endpoint) -> Iterator[Setting]:
     """SSL in libpq's words; nothing where only the administrator can know."""
     if endpoint.pooler.type is PoolerType.CLOUD_SQL_AUTH_PROXY:
-        yield Setting("SSL", "disable", "the proxy beside the application encrypts")
+        yield Setting("DATABASE_SSL", "disable", "the proxy beside the application encrypts")
     elif endpoint.pooler.type is PoolerType.RDS_PROXY or endpoint.provider in _TLS_ALWAYS:
-        yield Setting("SSL", "require", "the provider asks for TLS by default")
+        yield Setting("DATABASE_SSL", "require", "the provider asks for TLS by default")
 
 
 def _server_settings(endpoint: Endpoint, server_version: int) -> Iterator[Setting]:
     """Settings of the session. No pooler passes them on as startup parameters: there they are left out."""
     if endpoint.pooler.type not in (PoolerType.NONE, PoolerType.CLOUD_SQL_AUTH_PROXY):
         return
-    yield Setting("JIT", "off", "compiling costs short queries more than it saves")
+    yield Setting("DATABASE_JIT", "off", "compiling costs short queries more than it saves")
     if server_version >= _CONNECTION_CHECK_VERSION:
         yield Setting(
             "CLIENT_CONNECTION_CHECK_INTERVAL",

@@ -113,7 +113,7 @@ def _libpq(found: Recipe, _: PoolSizes) -> dict[str, str]:
         "PGHOST": found.get("DATABASE_HOST") or found.endpoint.host,
         "PGPORT": str(found.endpoint.port),
     }
-    ssl = found.get("SSL")
+    ssl = found.get("DATABASE_SSL")
     return data if ssl is None else {**data, "PGSSLMODE": ssl}
 
 
