@@ -1,0 +1,171 @@
+"""The probe on real servers, old and new: every limit, whoever asks, and a server that is full."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import asyncpg
+import pytest
+
+from cluster.postgres import Postgres
+from cluster.processes import Workspace, free_port
+from cluster.versions import NoSuchVersion
+from conftest import unavailable
+from poolbudget.capacity.child import Answer, ChildProbe, Probes, Question
+from poolbudget.capacity.failures import ProbeFailure
+from poolbudget.capacity.probe import DatabaseProbe, Report
+from poolbudget.resource.conditions import Reason
+
+VERSIONS = (13, 15, 18)
+
+
+@pytest.fixture(scope="module", params=VERSIONS)
+def server(workspace: Workspace, request: pytest.FixtureRequest) -> Iterator[Postgres]:
+    try:
+        made = Postgres(
+            workspace, f"postgres-{request.param}", {"max_connections": 60}, version=request.param
+        )
+    except NoSuchVersion as error:
+        unavailable(str(error))
+    made.execute("CREATE ROLE app LOGIN PASSWORD 'secret' CONNECTION LIMIT 40")
+    made.execute("CREATE ROLE monitor LOGIN PASSWORD 'secret'; GRANT pg_monitor TO monitor")
+    made.execute("CREATE DATABASE orders CONNECTION LIMIT 50")
+    yield made
+    made.stop()
+
+
+async def look(url: str, role: str | None = None) -> Report:
+    probe = DatabaseProbe(url, role)
+    try:
+        return await probe.look()
+    finally:
+        await probe.close()
+
+
+async def test_every_limit(server: Postgres) -> None:
+    report = await look(server.url("monitor", "orders"), "app")
+    limits = report.limits
+    assert (limits.max_connections, limits.superuser_reserved, limits.reserved) == (60, 3, 0)
+    assert (limits.role_limit, limits.database_limit, limits.in_recovery) == (40, 50, False)
+    assert limits.version // 10000 == int(server.execute("SHOW server_version_num")) // 10000
+    assert (limits.sees_all, limits.has_pooler, report.database) == (True, False, "orders")
+
+
+async def test_no_limit_is_none(server: Postgres) -> None:
+    limits = (await look(server.url("monitor"), "monitor")).limits
+    assert (limits.role_limit, limits.database_limit) == (None, None)
+
+
+async def test_a_role_that_does_not_exist_is_said(server: Postgres) -> None:
+    with pytest.raises(ProbeFailure) as failure:
+        await look(server.url("monitor"), "nobody")
+    assert failure.value.reason is Reason.ROLE_NOT_FOUND
+
+
+async def test_backends_with_and_without_pg_monitor(server: Postgres) -> None:
+    """Nobody is missed by a role that may not see their backend_type."""
+    settings = {"application_name": "reports"}
+    held = [await asyncpg.connect(server.url("postgres", "orders"), server_settings=settings) for _ in "ab"]
+    try:
+        for role, sees_all in (("monitor", True), ("app", False)):
+            report = await look(server.url(role, "orders"))
+            found = {(row.application, row.role): row for row in report.backends}
+            assert found["reports", "postgres"].connections == 2
+            assert report.limits.sees_all is sees_all
+            assert bool(found["reports", "postgres"].address) is sees_all
+    finally:
+        await asyncio.gather(*(connection.close() for connection in held))
+
+
+async def test_a_full_server_is_still_asked(server: Postgres) -> None:
+    """Over the one connection that the probe keeps open."""
+    probe = DatabaseProbe(server.url("monitor"))
+    await probe.look()
+    held: list[asyncpg.Connection] = []
+    try:
+        held += [await asyncpg.connect(server.url()) for _ in range(59)]
+        with pytest.raises(asyncpg.TooManyConnectionsError):
+            await asyncpg.connect(server.url())
+        report = await probe.look()
+        assert sum(row.connections for row in report.backends) == len(held) == 59
+        with pytest.raises(ProbeFailure) as failure:
+            await look(server.url("monitor"))
+        assert failure.value.reason is Reason.TOO_MANY_CONNECTIONS
+    finally:
+        await asyncio.gather(*(connection.close() for connection in held))
+        await probe.close()
+
+
+async def test_reserved_connections_of_new_servers(workspace: Workspace) -> None:
+    try:
+        made = Postgres(workspace, "postgres-reserved", {"reserved_connections": 4}, version=18)
+    except NoSuchVersion as error:
+        unavailable(str(error))
+    limits = (await look(made.url())).limits
+    made.stop()
+    assert (limits.reserved, limits.server_reserved) == (4, 7)
+
+
+async def test_a_replica_says_so(workspace: Workspace, postgres: Postgres) -> None:
+    """A server that starts in recovery, from the files of one that was stopped."""
+    name = f"standby-{free_port()}"
+    made = Postgres(workspace, name, {"max_connections": 50})
+    made.stop()
+    (made.data / "standby.signal").touch()
+    made.start()
+    limits = (await look(made.url())).limits
+    made.stop()
+    assert (limits.in_recovery, limits.max_connections) == (True, 50)
+
+
+async def test_a_password_from_a_file_is_read_at_each_connect(postgres: Postgres, tmp_path: Path) -> None:
+    """Tokens expire: the next connect needs the new one."""
+    postgres.execute("CREATE ROLE token LOGIN PASSWORD 'first'")
+    file = tmp_path / "token"
+    file.write_text("first\n")
+    probes, question = (
+        Probes(),
+        Question(postgres.url("token", password="stale"), "127.0.0.1", None, None, str(file)),
+    )
+    assert (await probes.look(question)).report is not None
+    postgres.execute("ALTER ROLE token PASSWORD 'second'")
+    postgres.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'token'")
+    answer = await probes.look(question)
+    assert answer.failure is not None
+    assert answer.failure.reason is Reason.AUTHENTICATION_FAILED
+    file.write_text("second\n")
+    assert (await probes.look(question)).report is not None
+    await probes.close()
+    file.unlink()
+    answer = await probes.look(question)
+    assert answer.failure is not None
+    assert answer.failure.reason is Reason.PASSWORD_NOT_FOUND
+    postgres.execute("DROP ROLE token")
+
+
+@pytest.mark.parametrize(
+    ("host", "is_other"), [("127.0.0.1", False), ("localhost", False), ("db.invalid", True)]
+)
+async def test_another_host_than_the_targets_is_told(postgres: Postgres, host: str, is_other: bool) -> None:
+    probes = Probes()
+    answer = await probes.look(Question(postgres.url(), host))
+    await probes.close()
+    assert (answer.other_host == "127.0.0.1") is is_other
+
+
+@pytest.fixture
+async def child() -> AsyncIterator[ChildProbe]:
+    made = ChildProbe()
+    yield made
+    await made.close()
+
+
+async def test_a_child_answers_like_the_probe(child: ChildProbe, postgres: Postgres) -> None:
+    question = Question(postgres.url(), "127.0.0.1", "postgres")
+    first, second = await child.look(question), await child.look(question)
+    assert first.report is not None
+    assert second.report is not None
+    assert first.report.limits == second.report.limits == (await look(postgres.url(), "postgres")).limits
+    assert isinstance(await child.look(Question("mysql://x", "x")), Answer)
