@@ -76,6 +76,35 @@ class Postgres:
         self._workspace.start(self.name, command, user=self._user, ends_by=signal.SIGINT)
         self._workspace.wait_until(self.name, self._is_ready)
 
+    def replica(self, name: str) -> Postgres:
+        """A streaming replica of this server, on a port of its own."""
+        made = object.__new__(Postgres)
+        made.__dict__.update(self.__dict__, name=name, port=free_port(), data=self._workspace.folder / name)
+        made._settings = {**self._settings, "primary_conninfo": self.url()}
+        command = [
+            _client("pg_basebackup", self._programs),
+            "--pgdata",
+            str(made.data),
+            "--dbname",
+            self.url(),
+        ]
+        done = subprocess.run(
+            [*command, "--checkpoint=fast", "--wal-method=stream"],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if done.returncode != 0:
+            raise NoPostgres(f"pg_basebackup failed: {done.stderr}")
+        (made.data / "standby.signal").touch()
+        if self._user is not None:
+            account = pwd.getpwnam(self._user)
+            for path in (made.data, *made.data.rglob("*")):
+                os.chown(path, account.pw_uid, account.pw_gid, follow_symlinks=False)
+        made._write_settings()
+        made.start()
+        return made
+
     def stop(self) -> None:
         """End the server at once; connections are cut."""
         self._workspace.stop(self.name)

@@ -17,8 +17,12 @@ from poolbudget.cli import main
 
 REPOSITORY = Path(__file__).parents[2]
 GOLDEN = REPOSITORY / "tests" / "golden"
-SAMPLES = sorted((REPOSITORY / "deploy" / "samples").glob("*/*.yaml"))
-WITH_BUDGETS = [path for path in SAMPLES if "kind: PoolBudget" in path.read_text()]
+FOLDER = REPOSITORY / "deploy" / "samples"
+WITH_BUDGETS = [
+    *sorted(FOLDER.glob("endpoints/*.yaml")),
+    *sorted(FOLDER.glob("pools/*.yaml")),
+    FOLDER / "orders",
+]
 
 
 def planned(*arguments: str) -> list[dict[str, Any]]:
@@ -59,5 +63,5 @@ def test_there_is_no_golden_file_without_a_sample() -> None:
 
 
 def test_the_first_sample_fits() -> None:
-    [item] = planned("-f", str(REPOSITORY / "deploy" / "samples"))
+    [item] = planned("-f", str(FOLDER))
     assert (item["name"], item["usable"]) == ("orders-primary", 155)
