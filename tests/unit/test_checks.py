@@ -133,12 +133,28 @@ def test_the_base_is_without_findings() -> None:
     [
         {"command": ["gunicorn", "-w", "4"]},
         {"command": ["sh", "-c", "exec uvicorn app:app --workers=4"]},
-        {"args": ["--workers", "4"]},
+        {"args": ["uvicorn", "--workers", "4"]},
         {"env": [{"name": "WEB_CONCURRENCY", "value": "4"}]},
     ],
 )
 def test_workers_are_found_wherever_they_are_set(words: dict[str, Any]) -> None:
     assert "PB105" in findings({"container": words})
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        {"command": ["sh", "-c", "nc -w 30 db 5432"]},
+        {"env": [{"name": "WEB_CONCURRENCY", "value": "9" * 5000}]},
+        {"command": ["gunicorn", "-w", "1"]},
+    ],
+)
+def test_what_is_no_number_of_workers(words: dict[str, Any]) -> None:
+    assert "PB105" not in findings({"container": words})
+
+
+def test_an_annotation_that_yaml_made_a_truth_value() -> None:
+    assert "PB303" in findings({"annotations": {"reloader.stakater.com/auto": True}})
 
 
 def test_a_volume_reads_the_config_map_too() -> None:

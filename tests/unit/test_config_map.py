@@ -118,8 +118,11 @@ def test_an_edited_key_for_another_pool_may_mean_anything() -> None:
     assert config_map.history_of(written(HIKARI), BUDGET, now).entries[-1].cap == 50
     live = written(HIKARI, SPRING_DATASOURCE_HIKARI_MAXIMUM_POOL_SIZE="500")
     assert config_map.history_of(live, BUDGET, now).entries[-1].cap == UNKNOWN
-    live["metadata"]["annotations"][config_map.SIZE_KEYS] = "{nonsense"
-    assert config_map.history_of(live, BUDGET, now).entries[-1].cap == UNKNOWN
+    for text in ("{nonsense", "{}", "[1]", ""):
+        live["metadata"]["annotations"][config_map.SIZE_KEYS] = text
+        assert config_map.history_of(live, BUDGET, now, HIKARI.recipe).entries[-1].cap == UNKNOWN
+    # Asked for just now, and never written yet: nobody can have read it.
+    assert config_map.history_of(written(), BUDGET, now, HIKARI.recipe).entries[-1].cap == 50
 
 
 @pytest.mark.parametrize("text", ["", "35", "35/", "0/5", "-1/5", "a/b", "35/15/2", "\u0663/1", "9999999/1"])

@@ -63,6 +63,7 @@ def full(provider: str, **size: Any) -> Estimate:
         # Azure's documented table.
         ("Azure", {"class": "Standard_B1ms"}, 50),
         ("Azure", {"class": "Standard_B2s"}, 429),
+        ("Azure", {"class": "B1ms"}, 50),
         ("Azure", {"class": "Standard_D2ds_v5"}, 859),
         ("Azure", {"class": "Standard_D4s_v3"}, 1718),
         ("Azure", {"class": "Standard_E4ds_v5"}, 3437),
@@ -121,6 +122,9 @@ def test_a_providers_pooler_has_limits_of_its_own() -> None:
         ("CloudSQL", {"memory": "256Mi"}, "below the smallest size"),
         ("Azure", {"class": "Standard_X"}, "compute size Standard_X is not known"),
         ("Neon", {"class": "large"}, "compute units"),
+        ("Neon", {"class": "nan"}, "compute units"),
+        ("RDS", {"memory": "0Gi"}, "check the size"),
+        ("Azure", {"class": "Standard_D0"}, "check the size"),
         ("Supabase", {"class": "Tiny"}, "one of nano, micro"),
     ],
 )

@@ -4,7 +4,9 @@ from typing import Any
 
 import pytest
 
-from poolbudget.cluster.gather import last_capacity
+from poolbudget.capacity.consumers import NOBODY, Others
+from poolbudget.capacity.reading import Reading
+from poolbudget.cluster.gather import _with_last_others, last_capacity
 
 GOOD = {
     "maxConnections": 170,
@@ -32,3 +34,14 @@ def test_one_that_makes_no_sense_is_unknown(edited: dict[str, Any]) -> None:
 
 def test_no_status_no_capacity() -> None:
     assert last_capacity({}) is None
+
+
+def test_others_count_on_until_somebody_has_looked() -> None:
+    """A restart of the operator while the database is down must not hand out what others hold."""
+    manifest = {"status": {"others": {"connections": 60, "inDatabase": 40, "ofRole": 5, "ofPooler": 7}}}
+    found = _with_last_others(Reading(), manifest)
+    assert (found.others, found.other_clients) == (Others(60, 40, 5), 7)
+    looked = Reading(others=Others(3), other_clients=0)
+    assert _with_last_others(looked, manifest) == looked
+    nonsense = {"status": {"others": {"connections": -1}}}
+    assert _with_last_others(Reading(), nonsense).others == NOBODY

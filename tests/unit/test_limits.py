@@ -1,5 +1,6 @@
 """From a server's figures to usable."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from poolbudget.capacity.pooler import PoolerLimits, keeps_prepared, pooler_limi
 from poolbudget.capacity.shares import Holder, shared
 from poolbudget.resource.capacity import Consumer, Reserved
 from poolbudget.resource.endpoint import Endpoint
+from poolbudget.resource.model import MAX_CONNECTIONS
 
 
 @pytest.mark.parametrize(
@@ -92,8 +94,22 @@ def test_in_session_mode_both_sides_and_the_server_count() -> None:
     """A client keeps its server connection for as long as it is connected."""
     pooler = limits_of(mode="Session", maxClientConnections=400, defaultPoolSize=50)
     assert usable_connections(ServerLimits(170), Reserved(), NOBODY, pooler).connections == 50
-    pooler = limits_of(mode="Session", maxClientConnections=400, maxDbConnections=300)
+    pooler = limits_of(mode="Session", maxClientConnections=400, defaultPoolSize=300)
     assert usable_connections(ServerLimits(170), Reserved(), NOBODY, pooler).connections == 157
+    # All users together may open 300, and one of them 20.
+    pooler = limits_of(mode="Session", maxClientConnections=400, maxDbConnections=300)
+    assert usable_connections(ServerLimits(170), Reserved(), NOBODY, pooler).connections == 20
+    assert pooler.servers == 300
+
+
+def test_other_clients_of_the_pooler_count() -> None:
+    pooler = replace(limits_of(mode="Transaction", maxClientConnections=400), other_clients=300)
+    assert usable_connections(ServerLimits(170), Reserved(), NOBODY, pooler).connections == 100
+
+
+def test_absurd_figures_of_poolers_stay_within_what_any_server_has() -> None:
+    pooler = limits_of(mode="Transaction", maxClientConnections=200_000, replicas=1000)
+    assert pooler.clients == MAX_CONNECTIONS
 
 
 def test_a_pooler_alone_is_enough_in_transaction_mode() -> None:

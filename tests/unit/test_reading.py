@@ -4,7 +4,14 @@ from dataclasses import replace
 
 from poolbudget.capacity.failures import ProbeFailure
 from poolbudget.capacity.limits import ServerLimits
-from poolbudget.capacity.reading import KnownCapacity, Reading, confirmed, known_capacity
+from poolbudget.capacity.pooler import AdminFigures
+from poolbudget.capacity.reading import (
+    KnownCapacity,
+    Reading,
+    confirmed,
+    confirmed_admin,
+    known_capacity,
+)
 from poolbudget.resource.conditions import Reason
 from poolbudget.resource.spec import PoolBudgetSpec
 from poolbudget.resource.status import CapacityStatus
@@ -130,3 +137,55 @@ def test_the_status_says_what_the_endpoint_accepts() -> None:
     found = known(PROBED, Reading(ServerLimits(170, role_limit=60)))
     status = CapacityStatus.model_validate(found.to_status())
     assert (status.connections, status.max_connections, status.role_limit) == (60, 170, 60)
+
+
+CONSOLE = AdminFigures("1.24.1", 400, 20, 0, 600, 200, "transaction")
+
+
+def test_what_the_console_says_counts_when_said_twice_or_less_than_before() -> None:
+    once = confirmed_admin(Reading(), CONSOLE)
+    assert (once.admin, once.awaited_admin) == (None, CONSOLE)
+    twice = confirmed_admin(once, CONSOLE)
+    assert (twice.admin, twice.awaited_admin) == (CONSOLE, None)
+    assert confirmed_admin(twice, replace(CONSOLE, max_client_conn=300)).admin == replace(
+        CONSOLE, max_client_conn=300
+    )
+    more = confirmed_admin(twice, replace(CONSOLE, max_client_conn=900))
+    assert more.admin == CONSOLE
+    # 0 is no limit: more than any.
+    limited = replace(twice, admin=replace(CONSOLE, max_db_connections=50))
+    assert confirmed_admin(limited, CONSOLE).awaited_admin == CONSOLE
+    assert confirmed_admin(twice, None).admin == CONSOLE
+
+
+def behind_pooler(mode: str = "Transaction", **pooler: object) -> PoolBudgetSpec:
+    endpoint = {
+        "host": "db",
+        "pooler": {
+            "type": "PgBouncer",
+            "mode": mode,
+            "adminUrlSecretKeyRef": {"name": "s"},
+            **pooler,
+        },
+    }
+    return PoolBudgetSpec.model_validate(
+        {"endpoint": endpoint, "capacity": {"probe": PROBE}, "targets": [{"name": "api"}]}
+    )
+
+
+def test_the_consoles_last_word_survives_a_restart() -> None:
+    """What is declared is more, and the console does not answer yet."""
+    given = behind_pooler(maxClientConnections=2000)
+    before = known(given, Reading(ServerLimits(170), admin=CONSOLE))
+    assert (before.connections, before.pooler and before.pooler.keeps_prepared) == (400, True)
+    status = CapacityStatus.model_validate(before.to_status())
+    after = known(given, FAILED, status)
+    assert after.pooler == before.pooler
+    assert after.connections == 400
+    assert after.observed_time == before.observed_time
+
+
+def test_a_session_pooler_alone_says_too_little() -> None:
+    """How many the server behind it allows is the question."""
+    assert known_capacity(behind_pooler("Session", defaultPoolSize=500), FAILED, None, "now") is None
+    assert known_capacity(behind_pooler("Transaction"), FAILED, None, "now") is not None

@@ -1,6 +1,10 @@
 """Weighted max-min fairness, against what defines it."""
 
-from hypothesis import given
+import itertools
+from collections.abc import Sequence
+from random import Random
+
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from poolbudget.planning.inputs import PodCost
@@ -93,3 +97,64 @@ def test_the_level_rises_around_what_is_held() -> None:
 
 def test_floors_are_given_even_when_they_do_not_fit() -> None:
     assert fair_caps(10, [simple(5, floor=4)]) == [4]
+
+
+def brute_force(usable: int, wanted: list[Claim]) -> list[float]:
+    """The best of all allocations that fit, lowest first: max-min fairness by its definition."""
+    choices = itertools.product(*(range(claim.floor, claim.limit + 1) for claim in wanted))
+    fitting = (caps for caps in choices if cost(wanted, list(caps)) <= usable)
+    return max(levels(wanted, caps) for caps in fitting)
+
+
+def levels(wanted: Sequence[Claim], caps: Sequence[int]) -> list[float]:
+    return sorted(cap / claim.weight for claim, cap in zip(wanted, caps, strict=True))
+
+
+small = st.builds(
+    lambda floor, more, weight, pods, pools: Claim(
+        floor, floor + more, weight, (Group(pods, PodCost(pools, 0)),)
+    ),
+    st.integers(1, 3),
+    st.integers(0, 6),
+    st.integers(1, 3),
+    st.integers(1, 3),
+    st.integers(1, 2),
+)
+
+
+@given(usable=st.integers(0, 60), wanted=st.lists(small, min_size=1, max_size=3))
+def test_the_lowest_share_is_as_high_as_any_allocation_makes_it(usable: int, wanted: list[Claim]) -> None:
+    assume(sum(claim.at(claim.floor) for claim in wanted) <= usable)
+    assert levels(wanted, fair_caps(usable, wanted))[0] == brute_force(usable, wanted)[0]
+
+
+@given(
+    usable=st.integers(0, 40),
+    bounds=st.lists(st.tuples(st.integers(1, 4), st.integers(0, 8)), min_size=1, max_size=4),
+    pods=st.integers(1, 3),
+)
+def test_where_all_cost_the_same_the_allocation_is_the_best_of_all(
+    usable: int, bounds: list[tuple[int, int]], pods: int
+) -> None:
+    wanted = [simple(pods, floor, floor + more) for floor, more in bounds]
+    assume(sum(claim.at(claim.floor) for claim in wanted) <= usable)
+    assert levels(wanted, fair_caps(usable, wanted)) == brute_force(usable, wanted)
+
+
+@given(usable=st.integers(0, 500), more=st.integers(0, 50), wanted=st.lists(small, min_size=1, max_size=5))
+def test_more_usable_is_never_worse(usable: int, more: int, wanted: list[Claim]) -> None:
+    """In the order of max-min fairness: whoever had a lucky remainder may get less, the lower ones do not."""
+    assume(sum(claim.at(claim.floor) for claim in wanted) <= usable)
+    before, after = fair_caps(usable, wanted), fair_caps(usable + more, wanted)
+    assert levels(wanted, before) <= levels(wanted, after)
+
+
+@given(usable=st.integers(0, 500), wanted=st.lists(small, min_size=2, max_size=5), seed=st.randoms())
+def test_the_order_does_not_matter(usable: int, wanted: list[Claim], seed: Random) -> None:
+    """But between equal ones, of which one may get what rounding left."""
+    shuffled = list(wanted)
+    seed.shuffle(shuffled)
+    one, other = fair_caps(usable, wanted), fair_caps(usable, shuffled)
+    for claim in wanted:
+        mine = sorted(cap for item, cap in zip(wanted, one, strict=True) if item == claim)
+        assert mine == sorted(cap for item, cap in zip(shuffled, other, strict=True) if item == claim)

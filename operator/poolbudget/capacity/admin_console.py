@@ -14,14 +14,16 @@ from typing import Any
 
 import psycopg
 from psycopg.rows import dict_row
+from sqlalchemy.engine import make_url
 
+from poolbudget.capacity.consumers import Backends
 from poolbudget.capacity.failures import ProbeFailure, redacted
 from poolbudget.capacity.pooler import AdminFigures
 from poolbudget.capacity.probe import APPLICATION, parse_url
 from poolbudget.resource.conditions import Reason
 
 _TIMEOUT = 5
-_MOST_APPLICATIONS = 50
+_MOST_CLIENTS = 2000
 
 
 class AdminConsole:
@@ -30,6 +32,8 @@ class AdminConsole:
     def __init__(self, url: str) -> None:
         """Raises ProbeFailure for a text that is not a PostgreSQL URL."""
         self._url = parse_url(url)[0]
+        query = make_url(url.strip()).query
+        self._tls = {name: str(query[name]) for name in ("sslmode", "sslrootcert") if name in query}
         self._connection: psycopg.AsyncConnection[dict[str, Any]] | None = None
 
     async def figures(self) -> AdminFigures:
@@ -37,7 +41,7 @@ class AdminConsole:
         try:
             async with asyncio.timeout(3 * _TIMEOUT):
                 return await self._ask(await self._connected())
-        except (psycopg.Error, OSError, TimeoutError, KeyError, ValueError) as error:
+        except Exception as error:
             await self.close()
             said = redacted(str(error).strip() or type(error).__name__, self._url.password)[:300]
             raise ProbeFailure(
@@ -67,6 +71,7 @@ class AdminConsole:
                 autocommit=True,
                 prepare_threshold=None,
                 row_factory=dict_row,
+                **self._tls,  # type: ignore[arg-type]
             )
         return self._connection
 
@@ -78,8 +83,11 @@ class AdminConsole:
 
         config = {row["key"]: row["value"] for row in await rows("SHOW CONFIG")}
         pools = [row for row in await rows("SHOW POOLS") if row["database"] != "pgbouncer"]
-        clients = [row for row in await rows("SHOW CLIENTS") if row["database"] != "pgbouncer"]
-        applications = Counter(str(row.get("application_name") or "") for row in clients)
+        clients = Counter(
+            (str(row["user"]), str(row["database"]), str(row.get("application_name") or ""), str(row["addr"]))
+            for row in await rows("SHOW CLIENTS")
+            if row["database"] != "pgbouncer"
+        )
         version = str((await rows("SHOW VERSION"))[0]["version"])
         return AdminFigures(
             version=(re.findall(r"[0-9]+(?:\.[0-9]+)+", version) or ["0.0"])[0],
@@ -89,10 +97,9 @@ class AdminConsole:
             server_idle_timeout=int(float(config["server_idle_timeout"])),
             max_prepared_statements=int(config.get("max_prepared_statements", 0)),
             pool_mode=str(config["pool_mode"]),
-            clients=len(clients),
+            clients=tuple(Backends(*who, count) for who, count in clients.most_common(_MOST_CLIENTS)),
             waiting=sum(int(row["cl_waiting"]) for row in pools),
             servers=sum(
                 int(row[state]) for row in pools for state in ("sv_active", "sv_idle", "sv_used", "sv_tested")
             ),
-            client_applications=tuple(applications.most_common(_MOST_APPLICATIONS)),
         )

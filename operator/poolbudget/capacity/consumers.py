@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 _LARGEST = 3
@@ -29,20 +29,31 @@ class Backends:
 
 @dataclass(frozen=True, slots=True)
 class Own:
-    """What tells the targets' connections from others': roles, pods' addresses, and pods' names."""
+    """What tells the targets' connections from others': pods' addresses, else roles and names.
+
+    `held` is what the targets may open, None before anybody has worked that out.
+    """
 
     roles: frozenset[str] = frozenset()
     addresses: frozenset[str] = frozenset()
     names: frozenset[str] = frozenset()
     running: int = 0
+    held: int | None = None
 
-    def owns(self, backends: Backends) -> bool:
-        """Whether these are connections of the targets."""
-        return (
-            backends.role in self.roles
-            or backends.address in self.addresses
-            or backends.application in self.names
-        )
+    def among(self, rows: Sequence[Backends]) -> list[Backends]:
+        """Those that are the targets'.
+
+        Where pods are recognised by their addresses, somebody else with their role, or of their name, is
+        told apart by where he comes from.
+        """
+        has_addresses = any(row.address in self.addresses for row in rows)
+        return [row for row in rows if self._owns(row, has_addresses)]
+
+    def _owns(self, row: Backends, has_addresses: bool) -> bool:
+        if row.address in self.addresses:
+            return True
+        is_elsewhere = has_addresses and bool(row.address)
+        return not is_elsewhere and (row.role in self.roles or row.application in self.names)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,15 +76,16 @@ class Others:
 NOBODY = Others()
 
 
-def others(backends: Iterable[Backends], own: Own, database: str, role: str | None, held: int) -> Others:
-    """Those connections that are not the targets'; `held` is what the targets may open.
+def others(backends: Iterable[Backends], own: Own, database: str, role: str | None) -> Others:
+    """Those connections that are not the targets'.
 
     Where pods run and none of their connections can be recognised (a proxy, address translation, host
-    networking), those of others are not known either: only the excess over `held` is theirs for sure.
+    networking), those of others are not known either: only what goes beyond that which the targets may open
+    is theirs for sure. So is what goes beyond it among connections that look like the targets' own.
     """
     rows = list(backends)
-    mine = [row for row in rows if own.owns(row)]
-    rest = [row for row in rows if not own.owns(row)]
+    mine = own.among(rows)
+    rest = [row for row in rows if row not in mine]
     is_exact = bool(mine) or bool(own.roles) or not own.running or not rest
     connections = sum(row.connections for row in rest)
     direct = sum(row.connections for row in rows if row.address and row.address in own.addresses)
@@ -81,12 +93,13 @@ def others(backends: Iterable[Backends], own: Own, database: str, role: str | No
     for row in rest:
         counts[row.name] += row.connections
     if not is_exact:
-        excess = max(0, connections - held)
-        return Others(excess, 0, 0, (), False, _long(rows), direct)
+        beyond = 0 if own.held is None else max(0, connections - own.held)
+        return Others(beyond, 0, 0, (), False, _long(rows), direct)
+    beyond = 0 if own.held is None else max(0, sum(row.connections for row in mine) - own.held)
     return Others(
-        connections,
-        sum(row.connections for row in rest if row.database == database),
-        sum(row.connections for row in rest if role is not None and row.role == role),
+        connections + beyond,
+        beyond + sum(row.connections for row in rest if row.database == database),
+        beyond + sum(row.connections for row in rest if role is not None and row.role == role),
         tuple(counts.most_common(_LARGEST)),
         True,
         _long(rows),
@@ -110,6 +123,6 @@ def peak(samples: Iterable[Others]) -> Others:
         max(item.of_role for item in seen),
         most.largest,
         seen[-1].is_exact,
-        seen[-1].long_transactions,
-        seen[-1].direct,
+        max(item.long_transactions for item in seen),
+        max(item.direct for item in seen),
     )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import bisect
 import itertools
+import math
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -52,7 +53,10 @@ def estimate(endpoint: Endpoint, size: EstimateSpec) -> Estimate:
     rule = _RULES.get(endpoint.provider)
     if rule is None:
         raise NoEstimate("an estimate needs endpoint.provider, since the tables are the providers'")
-    return rule(size)
+    found = rule(size)
+    if found.connections <= found.reserved:
+        raise NoEstimate(f"{found.rule} gives {found.connections} connections: check the size")
+    return found
 
 
 def gibibytes(memory: str) -> float:
@@ -159,7 +163,7 @@ def alloy_db(_: EstimateSpec) -> Estimate:
 def azure(size: EstimateSpec) -> Estimate:
     """Azure Database for PostgreSQL, flexible server: by memory, but for the smallest sizes."""
     data = table("azure")
-    name = (size.class_ or "").lower()
+    name = f"standard_{(size.class_ or '').lower().removeprefix('standard_')}"
     if name in data["classes"]:
         connections, what = data["classes"][name], size.class_
     else:
@@ -185,6 +189,8 @@ def neon(size: EstimateSpec) -> Estimate:
     text = re.sub(r"\s*CU$", "", size.class_ or "", flags=re.IGNORECASE)
     try:
         units = float(text)
+        if not math.isfinite(units):
+            raise ValueError(text)
     except ValueError:
         raise NoEstimate("Neon needs estimate.class with its compute units, such as 2") from None
     connections = _step(data["from_size"], units)

@@ -138,9 +138,9 @@ def _bounds(
     if pooler is not None and pooler.clients is not None:
         less = _kept(reserved, pooler.other_clients, pooler.clients, is_server=False)
         yield Bound(pooler.clients, " clients of the pooler", less)
-    if pooler is not None and pooler.holds_session and pooler.servers is not None:
-        margin = _margin(pooler.servers, reserved)
-        yield Bound(pooler.servers, " server connections of the pooler", ((margin, "as a margin"),))
+    if pooler is not None and pooler.holds_session and pooler.session_servers is not None:
+        margin = _margin(pooler.session_servers, reserved)
+        yield Bound(pooler.session_servers, " server connections of the pooler", ((margin, "as a margin"),))
     needs_server = pooler is None or pooler.clients is None or pooler.holds_session
     if limits is not None and needs_server:
         yield from _server_bounds(limits, reserved, others)

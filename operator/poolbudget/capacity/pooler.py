@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from poolbudget.capacity.consumers import Backends
 from poolbudget.capacity.tables import table
 from poolbudget.resource.endpoint import Endpoint, Pooler, PoolerMode, PoolerType, Provider
+from poolbudget.resource.model import MAX_CONNECTIONS
 from poolbudget.resource.quantities import seconds
 
 # PgBouncer's defaults (pgbouncer.org, configuration).
@@ -21,7 +23,7 @@ _PREPARED_AT_ALL = (1, 21)
 class AdminFigures:
     """What PgBouncer's admin console says (SHOW VERSION, SHOW CONFIG, SHOW POOLS, SHOW CLIENTS).
 
-    Counts are of the one pooler that answered. `client_applications` are its clients by application_name.
+    Counts are of the one pooler that answered. `clients` are those that are connected to it.
     """
 
     version: str
@@ -31,10 +33,18 @@ class AdminFigures:
     server_idle_timeout: int
     max_prepared_statements: int
     pool_mode: str
-    clients: int = 0
+    clients: tuple[Backends, ...] = ()
     waiting: int = 0
     servers: int = 0
-    client_applications: tuple[tuple[str, int], ...] = ()
+
+    @property
+    def limits(self) -> tuple[int, ...]:
+        """What may be more or less than before; a limit of 0 is none."""
+        return (
+            self.max_client_conn,
+            self.default_pool_size,
+            self.max_db_connections or MAX_CONNECTIONS,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,11 +52,13 @@ class PoolerLimits:
     """Both sides of the poolers together, in connections; None where nothing limits or nothing is known.
 
     `holds_session`: each client holds a server connection for as long as it is connected.
-    `server_idle_timeout` is in seconds. `keeps_prepared` says that prepared statements work.
+    `servers` is the most that the poolers may open at all, `session_servers` for one user and database.
+    `server_idle_timeout` is in seconds, 0 for never. `keeps_prepared` says that prepared statements work.
     """
 
     clients: int | None
     servers: int | None
+    session_servers: int | None
     replicas: int
     holds_session: bool
     keeps_prepared: bool
@@ -70,8 +82,9 @@ def pooler_limits(endpoint: Endpoint, admin: AdminFigures | None, plan: str | No
         return declared
     return replace(
         declared,
-        clients=admin.max_client_conn * pooler.replicas,
-        servers=(admin.max_db_connections or admin.default_pool_size) * pooler.replicas,
+        clients=_together(admin.max_client_conn, pooler),
+        servers=_together(admin.max_db_connections or admin.default_pool_size, pooler),
+        session_servers=_together(_per_pair(admin.default_pool_size, admin.max_db_connections), pooler),
         holds_session=admin.pool_mode == "session",
         keeps_prepared=keeps_prepared(admin.version, admin.max_prepared_statements, admin.pool_mode),
         server_idle_timeout=admin.server_idle_timeout,
@@ -88,8 +101,13 @@ def _declared(endpoint: Endpoint, pooler: Pooler, plan: str | None) -> PoolerLim
     clients = _clients(endpoint, pooler, plan)
     mode = "session" if pooler.pooling_mode is PoolerMode.SESSION else "transaction"
     return PoolerLimits(
-        clients=None if clients is None else clients * pooler.replicas,
-        servers=None if servers is None else servers * pooler.replicas,
+        clients=_together(clients, pooler),
+        servers=_together(servers, pooler),
+        session_servers=_together(
+            _per_pair(pooler.default_pool_size or _DEFAULT_POOL_SIZE, pooler.max_db_connections), pooler
+        )
+        if is_pg_bouncer
+        else None,
         replicas=pooler.replicas,
         holds_session=pooler.pooling_mode is PoolerMode.SESSION,
         keeps_prepared=keeps_prepared(
@@ -101,6 +119,16 @@ def _declared(endpoint: Endpoint, pooler: Pooler, plan: str | None) -> PoolerLim
         version=pooler.version,
         is_asked=False,
     )
+
+
+def _per_pair(default_pool_size: int, max_db_connections: int | None) -> int:
+    """Server connections for one user and database."""
+    return min(default_pool_size, max_db_connections or default_pool_size)
+
+
+def _together(one: int | None, pooler: Pooler) -> int | None:
+    """Of all replicas; never more than any server has."""
+    return None if one is None else max(0, min(one * pooler.replicas, MAX_CONNECTIONS))
 
 
 def _clients(endpoint: Endpoint, pooler: Pooler, plan: str | None) -> int | None:

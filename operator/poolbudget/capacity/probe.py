@@ -20,6 +20,7 @@ from poolbudget.capacity.consumers import Backends
 from poolbudget.capacity.failures import ProbeFailure, explain
 from poolbudget.capacity.limits import ServerLimits
 from poolbudget.resource.conditions import Reason
+from poolbudget.resource.model import MAX_CONNECTIONS
 
 APPLICATION = "poolbudget-operator"
 
@@ -120,7 +121,8 @@ class DatabaseProbe:
 
 
 def _limit(value: int | None) -> int | None:
-    return None if value is None or value < 0 else value
+    """A connection limit; one that no server can reach is none."""
+    return None if value is None or value < 0 or value > MAX_CONNECTIONS else value
 
 
 async def _announced_pid(connection: AsyncConnection) -> int:

@@ -17,22 +17,26 @@ PROBE = "Probe"
 DECLARED = "Declared"
 ESTIMATE = "Estimate"
 POOLER = "Pooler"
+CONSOLE = "AdminConsole"
 
 
 @dataclass(frozen=True, slots=True)
 class Reading:
     """The probe's last good figures, and its trouble since then; empty before its first look.
 
-    `awaited` are higher limits that one look has seen and a second one has to confirm. `admin_failure`
-    is why PgBouncer's admin console said nothing. `other_host` is where the URL leads, if that is not where
-    the targets connect to.
+    `awaited` and `awaited_admin` are higher limits that one look has seen and a second one has to confirm.
+    `others` and `other_clients` are connections to the server and to the pooler that are not the targets',
+    None before anybody has looked. `admin_failure` is why PgBouncer's admin console said nothing.
+    `other_host` is where the URL leads, if that is not where the targets connect to.
     """
 
     limits: ServerLimits | None = None
     failure: ProbeFailure | None = None
     awaited: ServerLimits | None = None
-    others: Others = NOBODY
+    others: Others | None = None
+    other_clients: int | None = None
     admin: AdminFigures | None = None
+    awaited_admin: AdminFigures | None = None
     admin_failure: ProbeFailure | None = None
     other_host: str | None = None
 
@@ -54,6 +58,19 @@ def confirmed(reading: Reading, fresh: ServerLimits, last: ServerLimits | None) 
         return replace(reading, limits=fresh, failure=None, awaited=None)
     cautious = fresh.lower_of(known)
     return replace(reading, limits=cautious, failure=None, awaited=fresh)
+
+
+def confirmed_admin(reading: Reading, fresh: AdminFigures | None) -> Reading:
+    """The same for what PgBouncer's console says; what it said last stays while it says nothing."""
+    known = reading.admin
+    if fresh is None:
+        return replace(reading, awaited_admin=None)
+    awaited = reading.awaited_admin
+    if awaited is not None and fresh.limits == awaited.limits:
+        return replace(reading, admin=fresh, awaited_admin=None)
+    if known is not None and all(new <= old for new, old in zip(fresh.limits, known.limits, strict=True)):
+        return replace(reading, admin=fresh, awaited_admin=None)
+    return replace(reading, awaited_admin=fresh)
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,8 +144,12 @@ def _pooler_status(pooler: PoolerLimits) -> dict[str, Any]:
         "clientConnections": pooler.clients,
         "serverConnections": pooler.servers,
         "replicas": pooler.replicas,
+        "mode": "Session" if pooler.holds_session else "Transaction",
+        "keepsPrepared": pooler.keeps_prepared,
+        "serverIdleTimeout": pooler.server_idle_timeout,
+        "sessionConnections": pooler.session_servers,
         "version": pooler.version,
-        "source": "AdminConsole" if pooler.is_asked else DECLARED,
+        "source": CONSOLE if pooler.is_asked else DECLARED,
     }
     return {key: value for key, value in status.items() if value is not None}
 
@@ -162,7 +183,8 @@ def known_capacity(
     limits, source = _limits(spec, reading, status, expected)
     size = spec.capacity.estimate
     pooler = pooler_limits(spec.endpoint, reading.admin, None if size is None else size.class_)
-    if limits is None and (pooler is None or pooler.clients is None):
+    pooler = _with_last_word(pooler, spec, reading, last)
+    if limits is None and (pooler is None or pooler.clients is None or pooler.holds_session):
         return None
     known = KnownCapacity(
         limits,
@@ -172,11 +194,36 @@ def known_capacity(
         _stale_since(spec, reading, last, now),
         expected,
         pooler,
-        reading.others,
+        reading.others or NOBODY,
     )
     # The times stay while the figures stay: a growing age would be a write at every look.
     same = last is not None and _figures(last) == _figures(CapacityStatus.model_validate(known.to_status()))
     return replace(known, observed_time=last.observed_time) if last is not None and same else known
+
+
+def _with_last_word(
+    pooler: PoolerLimits | None, spec: PoolBudgetSpec, reading: Reading, last: CapacityStatus | None
+) -> PoolerLimits | None:
+    """What the console said last, from the status, while it has not answered a restarted operator yet."""
+    if pooler is None:
+        return None
+    if reading.other_clients is not None:
+        pooler = replace(pooler, other_clients=reading.other_clients * pooler.replicas)
+    is_asked = spec.endpoint.pooler.admin_url_secret_key_ref is not None and reading.admin is None
+    told = None if last is None or not is_asked else last.pooler
+    if told is None or told.source != CONSOLE or told.client_connections is None:
+        return pooler
+    return replace(
+        pooler,
+        clients=told.client_connections,
+        servers=told.server_connections,
+        session_servers=told.session_connections,
+        holds_session=told.mode == "Session",
+        keeps_prepared=bool(told.keeps_prepared),
+        server_idle_timeout=told.server_idle_timeout or 0,
+        version=told.version,
+        is_asked=True,
+    )
 
 
 def _figures(status: CapacityStatus) -> CapacityStatus:

@@ -126,10 +126,13 @@ def readable_sizes(manifest: Object) -> PoolSizes | None:
     return max(found, key=lambda sizes: sizes.cap)
 
 
-def history_of(manifest: Object, budget: BudgetReference, now: float) -> History:
+def history_of(
+    manifest: Object, budget: BudgetReference, now: float, recipe: Recipe | None = None
+) -> History:
     """What the ConfigMap has said; a lost history where the record is not to be trusted.
 
-    What somebody else wrote into the data is part of it: containers may have read that.
+    What somebody else wrote into the data is part of it: containers may have read that. `recipe` is what
+    the ConfigMap is to say now.
     """
     history = _recorded(manifest)
     current, readable = history.current, readable_sizes(manifest)
@@ -140,7 +143,7 @@ def history_of(manifest: Object, budget: BudgetReference, now: float) -> History
     arrival = _last_written(manifest, budget)
     if arrival is not None:
         history = past.arrived(history, arrival)
-    is_as_written = _other_sizes_are_as_written(manifest)
+    is_as_written = _other_sizes_are_as_written(manifest, recipe)
     if readable is not None and readable.cap == current.cap and is_as_written:
         return history
     cap = readable.cap if readable is not None and is_as_written else past.UNKNOWN
@@ -148,13 +151,16 @@ def history_of(manifest: Object, budget: BudgetReference, now: float) -> History
     return History((*history.entries, Entry(current.revision, cap, current.cost, since)))
 
 
-def _other_sizes_are_as_written(manifest: Object) -> bool:
+def _other_sizes_are_as_written(manifest: Object, recipe: Recipe | None) -> bool:
     """Whether the keys for other pools still say what we wrote; nobody knows what an edited one gives."""
     text = (manifest["metadata"].get("annotations") or {}).get(SIZE_KEYS)
+    data = manifest.get("data") or {}
     try:
         recorded = json.loads(text) if text else {}
-        return all((manifest.get("data") or {}).get(key) == value for key, value in recorded.items())
-    except (ValueError, AttributeError, RecursionError):
+        expected = set() if recipe is None else size_keys(recipe, PoolSizes(1, 0)).keys()
+        is_complete = not (expected & data.keys()) - recorded.keys()
+        return is_complete and all(data.get(key) == value for key, value in recorded.items())
+    except (ValueError, AttributeError, TypeError, RecursionError):
         return False
 
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
 
 from pydantic import ValidationError
 
@@ -22,9 +22,8 @@ from poolbudget.cluster.pod_records import PodRecord
 from poolbudget.cluster.targets import Found, former_targets, lost_pods, targets
 from poolbudget.planning import charges
 from poolbudget.planning.charges import Assumptions
-from poolbudget.planning.inputs import Inputs
+from poolbudget.planning.inputs import Inputs, TargetKey
 from poolbudget.recipes.render import Recipe, recipe_of
-from poolbudget.resource.model import MAX_CONNECTIONS
 from poolbudget.resource.spec import PoolBudgetSpec
 from poolbudget.resource.status import CapacityStatus, OthersStatus
 from poolbudget.resource.target import TargetSpec
@@ -66,8 +65,10 @@ async def gather(reader: Reader, manifest: Object, spec: PoolBudgetSpec, context
         with_shares(reader, context.neighbours),
         read_siblings(reader, budget.namespace, context.siblings),
     )
-    capacity = known_capacity(spec, context.reading, last_capacity(manifest), timestamp(context.now))
+    reading = _with_last_others(context.reading, manifest)
+    capacity = known_capacity(spec, reading, last_capacity(manifest), timestamp(context.now))
     usable = _usable(spec, capacity, neighbours)
+    recipes = {item.key: _recipe(spec, item, capacity) for item in spec.targets}
     found = Found(
         manifest=manifest,
         spec=spec,
@@ -75,7 +76,10 @@ async def gather(reader: Reader, manifest: Object, spec: PoolBudgetSpec, context
         autoscalers=autoscalers,
         pods=pods,
         live=live,
-        histories={name: config_map.history_of(item, budget, context.now) for name, item in live.items()},
+        histories={
+            name: config_map.history_of(item, budget, context.now, _recipe_for(item, recipes))
+            for name, item in live.items()
+        },
         ledger=read_ledger(manifest),
         usable=None if usable is None else usable.connections,
         assumptions=context.assumptions,
@@ -88,7 +92,7 @@ async def gather(reader: Reader, manifest: Object, spec: PoolBudgetSpec, context
         reference=budget,
         manifest=manifest,
         spec=spec,
-        reading=context.reading,
+        reading=reading,
         capacity=capacity,
         usable=usable,
         ledger=found.ledger,
@@ -99,7 +103,7 @@ async def gather(reader: Reader, manifest: Object, spec: PoolBudgetSpec, context
             pool_size_percent=spec.pool_size_percent,
         ),
         manifests=found.manifests,
-        recipes={item.key: _recipe(spec, item, capacity) for item in spec.targets},
+        recipes=recipes,
         live=live,
         foreign=foreign,
         histories=found.histories,
@@ -131,6 +135,11 @@ def _recipe(spec: PoolBudgetSpec, target: TargetSpec, capacity: KnownCapacity | 
     return recipe_of(spec.endpoint, target, pooler, 0 if limits is None else limits.version)
 
 
+def _recipe_for(live: Object, recipes: Mapping[TargetKey, Recipe]) -> Recipe | None:
+    key = config_map.target_of(live)
+    return None if key is None else recipes.get(key)
+
+
 def last_capacity(manifest: Object) -> CapacityStatus | None:
     """The capacity as the status has it; what an editor made senseless counts as unknown."""
     try:
@@ -139,13 +148,23 @@ def last_capacity(manifest: Object) -> CapacityStatus | None:
         return None
 
 
-def last_others(manifest: Object) -> Others:
-    """The others' connections as the status has them; nobody where it says nothing, or nonsense."""
+def last_others(manifest: Object) -> tuple[Others, int]:
+    """Others' connections, and clients of a pooler, as the status has them; none where it says nonsense."""
     try:
         found = OthersStatus.model_validate((manifest.get("status") or {}).get("others"))
     except ValidationError:
-        return NOBODY
-    return Others(max(0, min(found.connections, MAX_CONNECTIONS)), is_exact=found.exact)
+        return NOBODY, 0
+    return Others(found.connections, found.in_database, found.of_role, is_exact=found.exact), found.of_pooler
+
+
+def _with_last_others(reading: Reading, manifest: Object) -> Reading:
+    """What others held counts on until the probe has looked for itself."""
+    others, clients = last_others(manifest)
+    return replace(
+        reading,
+        others=others if reading.others is None else reading.others,
+        other_clients=clients if reading.other_clients is None else reading.other_clients,
+    )
 
 
 async def _autoscalers(reader: Reader, namespace: str) -> list[Object]:

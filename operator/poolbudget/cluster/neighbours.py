@@ -40,7 +40,7 @@ def neighbours_among(
     manifest: Object, spec: PoolBudgetSpec, everything: Iterable[Object]
 ) -> tuple[tuple[Neighbour, ...], tuple[str, ...]]:
     """Of all PoolBudgets, neighbours on the same server, and names of siblings: the same pods elsewhere."""
-    own, server = reference(manifest), spec.endpoint.server_identity
+    own, servers = reference(manifest), spec.endpoint.servers
     targets = {item.key for item in spec.targets}
     neighbours, siblings = [], []
     for other in everything:
@@ -51,7 +51,7 @@ def neighbours_among(
             theirs = parse_spec(other)
             is_near = found.namespace == own.namespace
             shared = targets & {item.key for item in theirs.targets} if is_near else set()
-            if server is not None and theirs.endpoint.server_identity == server:
+            if theirs.endpoint.servers & servers:
                 name = found.name if is_near else str(found)
                 neighbours.append(
                     Neighbour(name, tuple(sorted(shared)), found.namespace, found.name, theirs.endpoint.share)

@@ -136,12 +136,15 @@ def _others_status(observed: Observed) -> dict[str, Any] | None:
     """Who else is connected, as far as the probe has seen; what was known stays while it cannot look."""
     if observed.spec.capacity.probe is None:
         return None
-    if observed.reading.limits is None:
+    others = observed.reading.others
+    if observed.reading.limits is None or others is None:
         before: dict[str, Any] | None = (observed.manifest.get("status") or {}).get("others")
         return before
-    others = observed.reading.others
     return {
         "connections": others.connections,
+        "inDatabase": others.in_database,
+        "ofRole": others.of_role,
+        "ofPooler": observed.reading.other_clients or 0,
         "largest": [f"{name}: {count}" for name, count in others.largest],
         "exact": others.is_exact,
     }

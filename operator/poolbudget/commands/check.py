@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from poolbudget.capacity.admin_console import AdminConsole
+from poolbudget.capacity.consumers import Backends
 from poolbudget.capacity.failures import ProbeFailure
 from poolbudget.capacity.limits import usable_connections
 from poolbudget.capacity.pooler import AdminFigures
@@ -85,16 +86,17 @@ def _server_data(where: str, report: Report) -> dict[str, Any]:
         "connected": used,
         "seesAll": limits.sees_all,
         "idleSessionTimeout": limits.idle_session_timeout,
-        "users": [
-            {
-                "application": row.application,
-                "role": row.role,
-                "database": row.database,
-                "address": row.address,
-                "connections": row.connections,
-            }
-            for row in report.backends
-        ],
+        "users": [_user(row) for row in report.backends],
+    }
+
+
+def _user(row: Backends) -> dict[str, Any]:
+    return {
+        "application": row.application,
+        "role": row.role,
+        "database": row.database,
+        "address": row.address,
+        "connections": row.connections,
     }
 
 
@@ -108,10 +110,10 @@ def _pooler_data(where: str, figures: AdminFigures) -> dict[str, Any]:
         "maxDbConnections": figures.max_db_connections,
         "maxPreparedStatements": figures.max_prepared_statements,
         "serverIdleTimeout": figures.server_idle_timeout,
-        "connected": figures.clients,
+        "connected": sum(row.connections for row in figures.clients),
         "waiting": figures.waiting,
         "serverConnections": figures.servers,
-        "users": [{"application": name, "connections": count} for name, count in figures.client_applications],
+        "users": [_user(row) for row in figures.clients],
     }
 
 

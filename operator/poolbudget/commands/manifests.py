@@ -10,7 +10,10 @@ from typing import Any
 import yaml
 
 from poolbudget.cluster import paths
-from poolbudget.cluster.api import ApiError, Object
+from poolbudget.cluster.api import Object
+from poolbudget.cluster.observed import InvalidSpecError, parse_spec
+from poolbudget.cluster.workloads import autoscaler, scale_target, workload
+from poolbudget.commands.rules import broken_rules, with_defaults
 from poolbudget.planning.inputs import TargetKey
 from poolbudget.resource import KIND
 from poolbudget.resource.crd import structural_schema
@@ -46,20 +49,6 @@ class Manifests:
         items = [item for known, item in self.objects.items() if known.rpartition("/")[0] == path]
         return {"items": items, "metadata": {}}
 
-    async def create(self, path: str, body: Object) -> Object:
-        """Refused. Raises ApiError."""
-        raise ApiError(405, "MethodNotAllowed", f"{path} is a file's")
-
-    def scale(self, namespace: str, name: str, replicas: int) -> bool:
-        """Set the replicas of the workloads of a name; returns whether there is any."""
-        found = False
-        for kind in _WORKLOADS:
-            workload = self.objects.get(paths.workload(namespace, TargetKey(kind, name)))
-            if workload is not None:
-                workload["spec"]["replicas"] = replicas
-                found = True
-        return found
-
 
 def load(sources: list[Path], is_recursive: bool) -> Manifests:
     """Read files, and the YAML files of folders. Raises BadManifest."""
@@ -88,7 +77,7 @@ def _documents(file: Path) -> Iterator[Object]:
     for document in documents:
         if not isinstance(document, dict):
             continue
-        if document.get("kind", "").endswith("List") and isinstance(document.get("items"), list):
+        if str(document.get("kind")).endswith("List") and isinstance(document.get("items"), list):
             yield from (item for item in document["items"] if isinstance(item, dict))
         else:
             yield document
@@ -97,7 +86,7 @@ def _documents(file: Path) -> Iterator[Object]:
 def _path(manifest: Object, file: Path) -> str | None:
     """Where an API server would keep it; None for what does not matter here. Raises BadManifest."""
     kind = manifest.get("kind")
-    if kind not in (KIND, "HorizontalPodAutoscaler", *_WORKLOADS):
+    if not isinstance(kind, str) or kind not in (KIND, "HorizontalPodAutoscaler", *_WORKLOADS):
         return None
     metadata = manifest.get("metadata")
     if not isinstance(metadata, dict) or not isinstance(metadata.get("name"), str):
@@ -108,13 +97,35 @@ def _path(manifest: Object, file: Path) -> str | None:
         raise BadManifest(f"{file}: {kind} {metadata['name']} has no spec")
     if kind == KIND:
         metadata.update(uid="", generation=0, resourceVersion="")
-        unknown = sorted(_unknown(spec, structural_schema(PoolBudgetSpec), "spec"))
-        if unknown:
-            raise BadManifest(f"{file}: {kind} {metadata['name']} has no field {', '.join(unknown)}")
+        _check_budget(manifest, file)
         return paths.budget(namespace, metadata["name"])
-    if kind == "HorizontalPodAutoscaler":
-        return f"{paths.autoscalers(namespace)}/{metadata['name']}"
-    return paths.workload(namespace, TargetKey(kind, metadata["name"]))
+    try:
+        if kind == "HorizontalPodAutoscaler":
+            scale_target(manifest)
+            autoscaler(manifest)
+            return f"{paths.autoscalers(namespace)}/{metadata['name']}"
+        if not isinstance(spec.get("replicas", 1), int):
+            raise TypeError("spec.replicas is no number")
+        workload(manifest, None)
+        return paths.workload(namespace, TargetKey(kind, metadata["name"]))
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise BadManifest(f"{file}: {kind} {metadata['name']} makes no sense: {error}") from None
+
+
+def _check_budget(manifest: Object, file: Path) -> None:
+    """As the API server would: fields, types and rules. Raises BadManifest."""
+    name, schema = manifest["metadata"]["name"], structural_schema(PoolBudgetSpec)
+    unknown = sorted(_unknown(manifest["spec"], schema, "spec"))
+    if unknown:
+        raise BadManifest(f"{file}: {KIND} {name} has no field {', '.join(unknown)}")
+    manifest["spec"] = with_defaults(manifest["spec"], schema)
+    try:
+        parse_spec(manifest)
+    except InvalidSpecError as error:
+        raise BadManifest(f"{file}: {KIND} {name}: {error}") from None
+    broken = list(broken_rules(manifest["spec"], schema, "spec"))
+    if broken:
+        raise BadManifest(f"{file}: {KIND} {name}: {'; '.join(broken[:3])}")
 
 
 def _unknown(value: Any, schema: dict[str, Any], where: str) -> Iterator[str]:

@@ -8,6 +8,7 @@ from typing import Any
 
 from poolbudget.capacity.reading import Reading
 from poolbudget.cluster.api import Object, Reader
+from poolbudget.cluster.checks import exclusive
 from poolbudget.cluster.facts import Facts
 from poolbudget.cluster.gather import Context, gather
 from poolbudget.cluster.neighbours import neighbours_among
@@ -20,6 +21,7 @@ from poolbudget.planning.charges import Assumptions
 from poolbudget.planning.inputs import Charge, Inputs, Pod, PodStage, PoolSizes, Target, TargetKey
 from poolbudget.planning.plan import Plan, TargetPlan, plan
 from poolbudget.recipes.render import rendered
+from poolbudget.resource.conditions import Condition
 from poolbudget.resource.target import TargetSpec
 
 _NOT_ASKED = Reading()
@@ -66,12 +68,18 @@ class Outlook:
     floor_sum: int
     expected_pods: int
     max_pods: int | None
+    alone: Condition
     findings: tuple[Finding, ...]
 
     @property
     def fits(self) -> bool:
-        """Whether everything that may come fits, up to the autoscaler's maximum."""
-        return self.usable is not None and self.feasible and self.sum_after <= self.usable
+        """Whether everything that may come fits, up to the autoscaler's maximum.
+
+        Not where another PoolBudget counts on the same connections.
+        """
+        return (
+            self.usable is not None and self.feasible and self.sum_after <= self.usable and self.alone.is_true
+        )
 
 
 async def outlook(
@@ -196,6 +204,7 @@ def _outlook(seen: Observed, before: Plan, later: Observed, after: Plan) -> Outl
         floor_sum=after.floor_sum,
         expected_pods=after.expected_pods,
         max_pods=after.max_pods,
+        alone=exclusive(facts),
         findings=tuple(lint(facts)),
     )
 
@@ -224,10 +233,13 @@ def _target(
 def _sum_after(target: Target, planned: TargetPlan) -> tuple[int, str]:
     """Pods that run keep what they hold, and those that are still to come read what is published."""
     new = max(0, _desired(target) - sum(pod.stage is not PodStage.TERMINATING for pod in target.pods))
-    if planned.sizes is None or not new:
-        return planned.allocated, planned.arithmetic.rsplit(" = ", 1)[0]
-    each = target.bounds.cost(planned.sizes.cap)
     words = planned.arithmetic.rsplit(" = ", 1)[0]
+    gone = len(target.pods) - _desired(target)
+    if gone > 0 and target.workload is not None:
+        words = f"{words} ({gone} of them until they have ended)"
+    if planned.sizes is None or not new:
+        return planned.allocated, words
+    each = target.bounds.cost(planned.sizes.cap)
     more = f"{new} new x {each}"
     return planned.allocated + new * each, f"{words} + {more}" if target.pods else more
 
@@ -257,6 +269,7 @@ def to_data(found: Outlook) -> dict[str, Any]:
         "usable": found.usable,
         "arithmetic": found.arithmetic,
         "fits": found.fits,
+        "exclusive": found.alone.is_true,
         "sumBefore": found.sum_before,
         "sumAfter": found.sum_after,
         "sum": found.sum_in_words,

@@ -16,9 +16,9 @@ from rich.console import Console
 
 from poolbudget.cluster import paths
 from poolbudget.cluster.api import Api, ApiError, Object
-from poolbudget.cluster.observed import InvalidSpecError
+from poolbudget.cluster.observed import InvalidSpecError, parse_spec
 from poolbudget.cluster.pod_records import PodRecord, pod_record
-from poolbudget.commands.manifests import BadManifest, load
+from poolbudget.commands.manifests import BadManifest, Manifests, load
 from poolbudget.commands.outlook import Outlook, ReadPods, outlook, to_data
 from poolbudget.commands.tables import show_outlook
 
@@ -76,6 +76,8 @@ def plan(
         found = asyncio.run(_outlooks(files, recursive, dict(scale), live, namespace))
     except (BadManifest, InvalidSpecError, ApiError) as error:
         raise click.UsageError(str(error)) from None
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise click.UsageError(f"a manifest makes no sense: {type(error).__name__}: {error}") from None
     if not found:
         raise click.UsageError("there is no PoolBudget to plan for")
     _print(found, output)
@@ -100,10 +102,27 @@ async def _outlooks(
         async with _connected() as api:
             return await _of_cluster(api, scale, namespace)
     manifests = load(list(files), recursive)
+    _check_names(manifests, scale)
     return [
         await outlook(manifests, budget, manifests.budgets, None, scale, time.time())
         for budget in manifests.budgets
     ]
+
+
+def _check_names(manifests: Manifests, scale: dict[str, int]) -> None:
+    """Whoever forgets a file, or mistypes a name, must not read that all is well. Raises BadManifest."""
+    targets = set()
+    for budget in manifests.budgets:
+        namespace, spec = budget["metadata"]["namespace"], parse_spec(budget)
+        for target in spec.targets:
+            targets.add(target.name)
+            if paths.workload(namespace, target.key) not in manifests.objects:
+                raise BadManifest(
+                    f"{target.key} of PoolBudget {budget['metadata']['name']} is not among the manifests of "
+                    f"namespace {namespace}: name its file, too"
+                )
+    for name in sorted(scale.keys() - targets):
+        raise BadManifest(f"--scale {name}: no PoolBudget has a target of that name")
 
 
 async def _of_cluster(api: Api, scale: dict[str, int], namespace: str | None) -> list[Outlook]:

@@ -80,6 +80,8 @@ def _lines(found: Outlook) -> list[tuple[str, str]]:
             f"{found.expected_pods} pods need {found.floor_sum} at their floors; {found.max_pods} pods fit",
         )
     )
+    if not found.alone.is_true:
+        lines.append(("Shared", found.alone.message))
     return lines
 
 

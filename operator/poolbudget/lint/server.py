@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from poolbudget.capacity.consumers import NOBODY, Others
 from poolbudget.capacity.limits import ServerLimits
 from poolbudget.cluster.facts import Facts
 from poolbudget.resource.endpoint import PoolerType
@@ -15,11 +16,15 @@ def _limits(facts: Facts) -> ServerLimits | None:
     return facts.observed.reading.limits
 
 
+def _others(facts: Facts) -> Others:
+    return facts.observed.reading.others or NOBODY
+
+
 def past_the_pooler(facts: Facts) -> Found:
     """PB401: pods connect to the server itself although a pooler is declared."""
     observed = facts.observed
     proxies = (PoolerType.NONE, PoolerType.CLOUD_SQL_AUTH_PROXY)
-    if observed.spec.endpoint.pooler.type in proxies or not observed.reading.others.direct:
+    if observed.spec.endpoint.pooler.type in proxies or not _others(facts).direct:
         return
     yield (
         observed.reference.name,
@@ -30,7 +35,7 @@ def past_the_pooler(facts: Facts) -> Found:
 
 def long_transactions(facts: Facts) -> Found:
     """PB402: connections that are held while nothing is asked of the database."""
-    if facts.observed.reading.others.long_transactions:
+    if _others(facts).long_transactions:
         yield (
             facts.observed.reference.name,
             "transactions older than a minute hold their connections: commit before calls to others, and "

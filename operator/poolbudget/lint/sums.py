@@ -84,7 +84,8 @@ def beyond_cores(facts: Facts) -> Found:
     )
 
 
-_WORKERS = re.compile(r"(?:^|\s)(?:-w|--workers)[ =]([0-9]+)\b|WEB_CONCURRENCY=([0-9]+)")
+_WORKERS = re.compile(r"(?:^|\s)(?:-w|--workers)[ =]?([0-9]{1,4})\b|WEB_CONCURRENCY=([0-9]{1,4})\b")
+_SERVERS = re.compile(r"gunicorn|uvicorn|hypercorn|granian|WEB_CONCURRENCY=")
 
 
 def hidden_workers(facts: Facts) -> Found:
@@ -104,7 +105,8 @@ def _workers_started(template: dict[str, object]) -> int:
     for container in (template.get("spec") or {}).get("containers") or []:  # type: ignore[attr-defined]
         words = [*(container.get("command") or []), *(container.get("args") or [])]
         words += [f"{item['name']}={item.get('value')}" for item in container.get("env") or []]
-        for groups in _WORKERS.findall(" ".join(str(word) for word in words)):
+        text = " ".join(str(word) for word in words)
+        for groups in _WORKERS.findall(text) if _SERVERS.search(text) else ():
             most = max(most, *(int(text) for text in groups if text))
     return most
 

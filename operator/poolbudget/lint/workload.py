@@ -74,7 +74,7 @@ def reloader(facts: Facts) -> Found:
             **((template.get("metadata") or {}).get("annotations") or {}),
         }
         for name in _RELOADERS:
-            value = annotations.get(name, "")
+            value = str(annotations.get(name, "")).lower()
             if value == "true" or spec.config_map_name in value.split(","):
                 yield (
                     str(spec.key),

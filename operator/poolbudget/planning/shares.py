@@ -25,6 +25,12 @@ class Group:
         """The cap from which on a larger one costs more than what is held."""
         return (self.held - self.cost.extra) / self.cost.pools
 
+    def step(self, cap: int) -> int:
+        """Connections that the next one per pool costs, above a cap."""
+        if not self.held:
+            return self.slope
+        return self.pods * max(0, min(self.cost.pools, self.cost.at(cap + 1) - self.held))
+
     @property
     def slope(self) -> int:
         """Connections that one more per pool costs."""
@@ -46,7 +52,17 @@ class Claim:
 
     def at(self, cap: int) -> int:
         """Connections of the whole claim at a cap."""
-        return self.fixed + sum(group.at(cap) for group in self.groups)
+        total = self.fixed
+        for group in self.groups:
+            total += group.at(cap)
+        return total
+
+    def step(self, cap: int) -> int:
+        """Connections that the next one per pool costs, above a cap."""
+        total = 0
+        for group in self.groups:
+            total += group.step(cap)
+        return total
 
 
 def fair_caps(usable: int, claims: Sequence[Claim]) -> list[int]:
@@ -60,14 +76,23 @@ def fair_caps(usable: int, claims: Sequence[Claim]) -> list[int]:
     free = usable - sum(claim.at(claim.floor) for claim in claims)
     if free < 0:
         return [claim.floor for claim in claims]
-    level = _water_level(free, claims)
-    caps = [_cap_at(level, claim) for claim in claims]
+    caps = _whole_caps(_water_level(free, claims), claims)
     _deal_remainder(usable, claims, caps)
     return caps
 
 
-def _cap_at(level: float, claim: Claim) -> int:
-    return min(max(int(level * claim.weight), claim.floor), claim.limit)
+def _whole_caps(level: float, claims: Sequence[Claim]) -> list[int]:
+    """Whole caps at the level that the lowest of them reaches, and not beyond it.
+
+    Rounded down one by one, a claim of large weight would be ahead of others by what it lost least, and
+    that would be missing where somebody lower needs it.
+    """
+    rounded = [(int(level * claim.weight), claim.weight, claim.limit) for claim in claims]
+    open_ones = [(cap / weight, cap, weight) for cap, weight, limit in rounded if cap < limit]
+    if not open_ones:
+        return [claim.limit for claim in claims]
+    _, lowest, per = min(open_ones)
+    return [min(max(-(-lowest * claim.weight // per), claim.floor), claim.limit) for claim in claims]
 
 
 def _water_level(free: int, claims: Sequence[Claim]) -> float:
@@ -99,21 +124,26 @@ def _water_level(free: int, claims: Sequence[Claim]) -> float:
 
 
 def _deal_remainder(usable: int, claims: Sequence[Claim], caps: list[int]) -> None:
-    """Hand out what rounding left: one connection per pool to whoever is lowest and still fits."""
+    """Hand out what rounding left: one connection per pool to whoever is lowest and still fits.
+
+    Of several that are equally low the one that costs least, then the one that may grow least: the order
+    in which claims are given decides only between equal ones.
+    """
     left = usable - sum(claim.at(cap) for claim, cap in zip(claims, caps, strict=True))
     queue = [
-        (cap / claim.weight, position)
-        for position, (claim, cap) in enumerate(zip(claims, caps, strict=True))
-        if cap < claim.limit
+        _turn(claim, cap, position) for position, (claim, cap) in enumerate(zip(claims, caps, strict=True))
     ]
     heapq.heapify(queue)
     while queue:
-        _, position = heapq.heappop(queue)
+        _, step, _, _, position = heapq.heappop(queue)
         claim, cap = claims[position], caps[position]
-        step = claim.at(cap + 1) - claim.at(cap)
-        if step > left:
+        if cap == claim.limit or step > left:
             continue
         left -= step
         caps[position] = cap + 1
-        if cap + 1 < claim.limit:
-            heapq.heappush(queue, ((cap + 1) / claim.weight, position))
+        heapq.heappush(queue, _turn(claim, cap + 1, position))
+
+
+def _turn(claim: Claim, cap: int, position: int) -> tuple[float, int, int, int, int]:
+    """Who comes first when a remainder is dealt, and what the next connection per pool costs."""
+    return cap / claim.weight, claim.step(cap), claim.limit, claim.floor, position

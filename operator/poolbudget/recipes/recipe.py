@@ -70,8 +70,9 @@ def recycle(endpoint: Endpoint, pooler: PoolerLimits | None) -> Setting:
     if endpoint.pooler.type is PoolerType.RDS_PROXY:
         seconds_, why = 900, "half of the 1800 s after which RDS Proxy drops idle clients"
     elif endpoint.pooler.type is PoolerType.PG_BOUNCER and pooler is not None:
-        seconds_ = pooler.server_idle_timeout - _SERVER_IDLE_MARGIN
-        why = "a minute less than PgBouncer's server_idle_timeout"
+        by_pooler = pooler.server_idle_timeout - _SERVER_IDLE_MARGIN
+        if pooler.server_idle_timeout and by_pooler < seconds_:
+            seconds_, why = by_pooler, "a minute less than PgBouncer's server_idle_timeout"
     if endpoint.idle_timeout is not None:
         path = int(seconds(endpoint.idle_timeout)) - _PATH_MARGIN
         if path < seconds_:

@@ -60,14 +60,14 @@ def rendered(found: Recipe, sizes: PoolSizes, prefixes: Iterable[str]) -> dict[s
     data: dict[str, str] = {}
     ours = {POOL_SIZE: str(sizes.pool_size), MAX_OVERFLOW: str(sizes.max_overflow)}
     ours |= {item.key: item.value for item in found.settings}
-    for prefix in prefixes:
-        data |= {f"{prefix}{key}": value for key, value in ours.items()}
-        data[f"{prefix}{JSON}"] = json.dumps(ours, separators=(",", ":"))
-    for key_format in found.formats:
-        data |= _FORMATS[key_format](found, sizes)
     names = _template_names(found, sizes)
     for key, template in found.keys:
         data[key] = TEMPLATE_NAME.sub(lambda match: names[match[1]], template)
+    for key_format in found.formats:
+        data |= _FORMATS[key_format](found, sizes)
+    for prefix in prefixes:
+        data |= {f"{prefix}{key}": value for key, value in ours.items()}
+        data[f"{prefix}{JSON}"] = json.dumps(ours, separators=(",", ":"))
     return data
 
 

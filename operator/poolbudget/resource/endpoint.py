@@ -163,12 +163,14 @@ class Endpoint(Model):
         return f"{self.host}:{self.port}"
 
     @property
-    def server_identity(self) -> str | None:
-        """What tells servers apart; None for a loopback address, which is another server in each pod."""
-        if self.server is not None:
-            return self.server
+    def servers(self) -> frozenset[str]:
+        """Names of the server: endpoints that have one in common lead to the same.
+
+        A loopback address is none: it is another server in each pod.
+        """
         host = self.host.lower().rstrip(".")
-        return None if is_loopback(host) else f"{host}:{self.port}"
+        names = set() if is_loopback(host) else {f"{host}:{self.port}"}
+        return frozenset(names if self.server is None else {*names, self.server})
 
 
 def is_loopback(host: str) -> bool:

@@ -45,11 +45,21 @@ class EstimateStatus(Model):
 class PoolerStatus(Model):
     """Both sides of the pooler, all replicas together."""
 
-    client_connections: int | None = Field(default=None, description="Client connections that it accepts.")
-    server_connections: int | None = Field(
+    client_connections: _Count | None = Field(default=None, description="Client connections that it accepts.")
+    server_connections: _Count | None = Field(
         default=None, description="Connections that it may open on the database."
     )
     replicas: int = Field(default=1, description="Poolers behind the endpoint.")
+    mode: str | None = Field(default=None, description="Session or Transaction.")
+    keeps_prepared: bool | None = Field(
+        default=None, description="Whether prepared statements outlive a transaction."
+    )
+    server_idle_timeout: _Count | None = Field(
+        default=None, description="Seconds after which it drops idle server connections; 0 for never."
+    )
+    session_connections: _Count | None = Field(
+        default=None, description="Of the server connections those for one user and database."
+    )
     version: str | None = Field(default=None, description="PgBouncer's version.")
     source: str = Field(description="AdminConsole, or Declared.")
 
@@ -91,7 +101,10 @@ class CapacityStatus(Model):
 class OthersStatus(Model):
     """Connections that are not the targets', the most within ten minutes."""
 
-    connections: int = Field(description="All of them.")
+    connections: _Count = Field(description="All of them.")
+    in_database: _Count = Field(default=0, description="Of these, those to the probe's database.")
+    of_role: _Count = Field(default=0, description="Of these, those of the application's role.")
+    of_pooler: _Count = Field(default=0, description="Clients of one pooler that are not the targets'.")
     largest: Annotated[list[str], Field(max_length=3)] = Field(
         default=[], description="Who holds the most: application_name, role and count."
     )

@@ -29,6 +29,8 @@ RECIPE_KEYS = (
 TEMPLATE_NAME = re.compile(r"\{([A-Za-z]+)\}")
 _TEMPLATE_NAMES = ("poolSize", "maxOverflow", "cap", "poolTimeout", "poolRecycle", "host", "port", "target")
 
+_SIZES = re.compile(r"(^|_)(POOL_SIZE|MAX_OVERFLOW|pool\.json)$")
+
 _KEY = Annotated[str, Field(min_length=1, max_length=253, pattern=r"^[-._a-zA-Z0-9]+$")]
 _MAX_KEYS = 64
 
@@ -97,6 +99,8 @@ class ConfigMapTarget(Model):
     @classmethod
     def _known_names(cls, keys: dict[str, str]) -> dict[str, str]:
         for key, template in keys.items():
+            if _SIZES.search(key):
+                raise ValueError(f"{key} is written anyhow: give a key of your own another name")
             for name in TEMPLATE_NAME.findall(template):
                 if name not in _TEMPLATE_NAMES:
                     known = ", ".join(f"{{{item}}}" for item in _TEMPLATE_NAMES)

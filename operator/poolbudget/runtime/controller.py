@@ -172,11 +172,9 @@ class Controller:
         )
         return await gather(self._api, manifest, spec, context)
 
-    def _own(self, key: BudgetKey) -> tuple[Own, int]:
-        """What tells the pods on a PoolBudget's server from others, and what they may open together."""
-        entry = self.index.get(key)
-        together = {key} if entry is None else {key, *self.index.on_server(entry.server)}
-        return own_of(self.index, self.pods, key), sum(self._allocated.get(item, 0) for item in together)
+    def _own(self, key: BudgetKey) -> Own:
+        """What tells the pods on a PoolBudget's server from others."""
+        return own_of(self.index, self.pods, key, self._allocated)
 
     async def _read_pods(self, namespace: str, complete: bool) -> list[PodRecord]:
         if complete:
@@ -294,11 +292,11 @@ class Controller:
             self._own_writes.pop((key.namespace, name), None)
         self._metrics.forget(key)
         if entry is not None:
-            self.mark_server(entry.server)
+            self.mark_servers(entry.servers)
 
-    def mark_server(self, server: str | None) -> None:
+    def mark_servers(self, servers: frozenset[str]) -> None:
         """Whoever shares a server has to say so, or no longer."""
-        for key in self.index.on_server(server):
+        for key in self.index.on_servers(servers):
             self.queue.mark(key)
 
     def _pod_changed(self, pod: PodRecord) -> None:

@@ -46,9 +46,9 @@ class Handlers:
             return
         self._controller.index.put(key, entry)
         self._controller.queue.mark(key, urgent=True)
-        self._controller.mark_server(entry.server)
-        if before is not None and (before.server, before.share) != (entry.server, entry.share):
-            self._controller.mark_server(before.server)
+        self._controller.mark_servers(entry.servers)
+        if before is not None and (before.servers, before.share) != (entry.servers, entry.share):
+            self._controller.mark_servers(before.servers)
 
     def workload_event(self, event: kopf.RawEvent, **_: Any) -> None:
         """A Deployment or StatefulSet: only its own wishes count, its pods are watched by themselves."""

@@ -27,12 +27,12 @@ class BudgetKey(NamedTuple):
 class BudgetEntry:
     """What decides whom an event concerns; `version` is the uid and generation of the spec.
 
-    `server` tells servers apart, None where nobody else can be on the same one. `role` is whose
+    `servers` are names of the server: who has one in common is on the same. `role` is whose
     connections are the targets'.
     """
 
     version: tuple[str, int]
-    server: str | None
+    servers: frozenset[str]
     targets: frozenset[TargetKey]
     config_maps: tuple[str, ...] = ()
     share: int | None = None
@@ -46,7 +46,7 @@ class BudgetEntry:
         version = (metadata["uid"], metadata["generation"])
         probe = spec.capacity.probe
         role = None if probe is None else probe.application_role
-        return cls(version, spec.endpoint.server_identity, targets, names, spec.endpoint.share, role)
+        return cls(version, spec.endpoint.servers, targets, names, spec.endpoint.share, role)
 
     def reference(self, key: BudgetKey) -> BudgetReference:
         """The PoolBudget, for an Event about it."""
@@ -101,18 +101,21 @@ class BudgetIndex:
             other.name
             for other in sorted(self.in_namespace(key.namespace))
             if other != key
-            and self._entries[other].server != entry.server
+            and not self._entries[other].servers & entry.servers
             and self._entries[other].targets & entry.targets
         )
 
-    def on_server(self, server: str | None) -> list[BudgetKey]:
-        """The PoolBudgets on a server."""
-        return [key for key, entry in self._entries.items() if server is not None and entry.server == server]
+    def on_servers(self, servers: frozenset[str]) -> list[BudgetKey]:
+        """The PoolBudgets on a server that has one of these names."""
+        return [key for key, entry in self._entries.items() if entry.servers & servers]
+
+    def near(self, key: BudgetKey) -> list[BudgetKey]:
+        """Other PoolBudgets on the same server, wherever they are."""
+        entry = self._entries.get(key)
+        return [] if entry is None else sorted(set(self.on_servers(entry.servers)) - {key})
 
     def _neighbours(self, key: BudgetKey, entry: BudgetEntry) -> Iterator[Neighbour]:
-        for other in sorted(self.on_server(entry.server)):
-            if other == key:
-                continue
+        for other in self.near(key):
             same_namespace = other.namespace == key.namespace
             shared = entry.targets & self._entries[other].targets if same_namespace else frozenset()
             name = other.name if same_namespace else str(other)

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from poolbudget.capacity.consumers import Own
 from poolbudget.cluster.pods import PodCache
 from poolbudget.runtime.index import BudgetIndex, BudgetKey
 
 
-def own_of(index: BudgetIndex, pods: PodCache, key: BudgetKey) -> Own:
+def own_of(index: BudgetIndex, pods: PodCache, key: BudgetKey, allocated: Mapping[BudgetKey, int]) -> Own:
     """The pods of a PoolBudget and of the others on its server: their addresses, names and roles.
 
-    What neighbours hold is told by their shares, and must not count a second time as held by others.
+    `allocated` is what each may open, as far as that was worked out. What neighbours hold is told by their
+    shares, and must not count a second time as held by others.
     """
     entry = index.get(key)
     if entry is None:
@@ -19,7 +22,8 @@ def own_of(index: BudgetIndex, pods: PodCache, key: BudgetKey) -> Own:
     addresses: set[str] = set()
     names: set[str] = set()
     running = 0
-    for other in {key, *index.on_server(entry.server)}:
+    together = {key, *index.near(key)}
+    for other in together:
         found = index.get(other)
         if found is None:
             continue
@@ -33,4 +37,5 @@ def own_of(index: BudgetIndex, pods: PodCache, key: BudgetKey) -> Own:
                 names.add(record.name)
                 if record.address:
                     addresses.add(record.address)
-    return Own(frozenset(roles), frozenset(addresses), frozenset(names), running)
+    held = sum(allocated[item] for item in together) if together <= allocated.keys() else None
+    return Own(frozenset(roles), frozenset(addresses), frozenset(names), running, held)

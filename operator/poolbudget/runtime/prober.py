@@ -16,8 +16,9 @@ from poolbudget.capacity.child import Answer, ChildProbe, Question
 from poolbudget.capacity.consumers import Others, Own, others, peak
 from poolbudget.capacity.failures import ProbeFailure
 from poolbudget.capacity.limits import ServerLimits
+from poolbudget.capacity.pooler import AdminFigures
 from poolbudget.capacity.probe import Report
-from poolbudget.capacity.reading import Reading, confirmed
+from poolbudget.capacity.reading import Reading, confirmed, confirmed_admin
 from poolbudget.cluster import paths
 from poolbudget.cluster.api import Api, ApiError
 from poolbudget.resource.capacity import Probe
@@ -40,7 +41,19 @@ _JITTER = 0.1
 _WINDOW = 600.0
 """Seconds for which others are believed to come back."""
 
+_LEAST_SAMPLES = 3
+"""Looks for which they are believed in any case, however long the interval or an outage is."""
+
 _MOST_SAMPLES = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """Who else was connected at one moment."""
+
+    time: float
+    others: Others
+    other_clients: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +67,7 @@ class Asked:
     host: str
     admin: SecretKeyRef | None
     last: ServerLimits | None = field(compare=False)
-    last_others: Others = field(compare=False)
+    last_others: tuple[Others, int] = field(compare=False)
 
 
 class Prober:
@@ -64,7 +77,7 @@ class Prober:
         self,
         api: Api,
         changed: Callable[[BudgetKey], None],
-        own: Callable[[BudgetKey], tuple[Own, int]],
+        own: Callable[[BudgetKey], Own],
         password_folder: Path,
     ) -> None:
         """`changed` is told when a reading differs from the one before.
@@ -83,7 +96,11 @@ class Prober:
         return self._readings.get(key, Reading())
 
     def follow(
-        self, key: BudgetKey, spec: PoolBudgetSpec, last: ServerLimits | None, last_others: Others
+        self,
+        key: BudgetKey,
+        spec: PoolBudgetSpec,
+        last: ServerLimits | None,
+        last_others: tuple[Others, int],
     ) -> None:
         """Probe as the spec says; a changed spec is tried at once."""
         if spec.capacity.probe is None:
@@ -117,7 +134,7 @@ class Prober:
     async def _run(self, key: BudgetKey, asked: Asked) -> None:
         interval = seconds(asked.probe.interval)
         retry = _FIRST_RETRY
-        samples = deque([(clock.now(), asked.last_others)], _MOST_SAMPLES)
+        samples = deque([Sample(clock.now(), *asked.last_others)], _MOST_SAMPLES)
         child = ChildProbe()
         try:
             while True:
@@ -127,7 +144,8 @@ class Prober:
                 if answer.report is None:
                     wait, retry = min(retry, interval), min(2 * retry, interval)
                 else:
-                    wait, retry = interval if reading.awaited is None else _FIRST_RETRY, _FIRST_RETRY
+                    is_sure = reading.awaited is None and reading.awaited_admin is None
+                    wait, retry = interval if is_sure else _FIRST_RETRY, _FIRST_RETRY
                 await asyncio.sleep(wait * random.uniform(1 - _JITTER, 1 + _JITTER))  # noqa: S311
         finally:
             await child.close()
@@ -156,24 +174,26 @@ class Prober:
             failed = ProbeFailure(Reason.PROBE_FAILED, f"the probe failed: {type(error).__name__}")
             return Answer(failure=failed)
 
-    def _new_reading(
-        self, key: BudgetKey, asked: Asked, answer: Answer, samples: deque[tuple[float, Others]]
-    ) -> Reading:
+    def _new_reading(self, key: BudgetKey, asked: Asked, answer: Answer, samples: deque[Sample]) -> Reading:
         """The last good figures stay where there are no new ones."""
-        before = self.reading(key)
-        before = replace(before, admin=answer.admin or before.admin, admin_failure=answer.admin_failure)
+        before = replace(confirmed_admin(self.reading(key), answer.admin), admin_failure=answer.admin_failure)
         if answer.report is None:
             return replace(before, failure=answer.failure, awaited=None)
-        now = clock.now()
-        samples.append((now, self._others(key, asked, answer.report)))
-        while samples[0][0] < now - _WINDOW:
+        samples.append(self._sample(key, asked, answer.report, answer.admin))
+        while len(samples) > _LEAST_SAMPLES and samples[0].time < samples[-1].time - _WINDOW:
             samples.popleft()
-        reading = confirmed(before, answer.report.limits, asked.last)
-        return replace(reading, others=peak(seen for _, seen in samples), other_host=answer.other_host)
+        return replace(
+            confirmed(before, answer.report.limits, asked.last),
+            others=peak(sample.others for sample in samples),
+            other_clients=max(sample.other_clients for sample in samples),
+            other_host=answer.other_host,
+        )
 
-    def _others(self, key: BudgetKey, asked: Asked, report: Report) -> Others:
-        own, held = self._own(key)
-        return others(report.backends, own, report.database, asked.probe.application_role, held)
+    def _sample(self, key: BudgetKey, asked: Asked, report: Report, admin: AdminFigures | None) -> Sample:
+        """Who else is connected now, to the server and to the pooler."""
+        own, role = self._own(key), asked.probe.application_role
+        clients = 0 if admin is None else others(admin.clients, own, report.database, role).connections
+        return Sample(clock.now(), others(report.backends, own, report.database, role), clients)
 
     def _store(self, key: BudgetKey, reading: Reading) -> None:
         before = self._readings.get(key)
