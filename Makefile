@@ -5,7 +5,7 @@ VENV := .venv
 PYTHON ?= python3
 RUN := cd tests && PYTHONPATH=. ../$(VENV)/bin/python
 
-.PHONY: help demo test test-fast suite nightly trade-off bench format golden crd requirements clean
+.PHONY: help demo test test-fast suite nightly trade-off bench bench-allocation format golden crd requirements clean
 
 help: ## Show this help.
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -30,6 +30,9 @@ trade-off: $(VENV)/.installed ## Write the table and the curve of docs/safety.md
 
 bench: $(VENV)/.installed ## Time the way from a scaling to the ConfigMap.
 	@$(RUN) -m bench $(ARGS)
+
+bench-allocation: $(VENV)/.installed ## Time the fair shares of 1,000 targets.
+	@$(RUN) -m bench.allocation
 
 format: $(VENV)/.installed ## Format the code.
 	@$(VENV)/bin/ruff format --quiet . && $(VENV)/bin/ruff check --quiet --fix .

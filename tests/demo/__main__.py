@@ -173,6 +173,8 @@ def report(scene: Scene, play: Play, console: Console, picture: Path) -> bool:
     ):
         console.print(f"\n$ kubectl {' '.join(arguments)}", style="bold")
         console.print(scene.cluster.kubectl(*arguments).rstrip(), highlight=False, soft_wrap=True)
+    console.print(f"\n$ poolbudget check {scene.shown_url}", style="bold", soft_wrap=True)
+    console.print(scene.check(), highlight=False, soft_wrap=True)
     draw(play.course, play.marks, picture)
     latest = play.course.latest
     usable = 0 if latest is None else latest.usable

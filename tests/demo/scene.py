@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+from pathlib import Path
 from types import TracebackType
 from typing import Any
 
@@ -46,7 +50,7 @@ class Scene:
         self.postgres = Postgres(self.workspace, settings={"max_connections": MAX_CONNECTIONS})
         # What is usable is all that the application's role may open: one connection too many is refused.
         self.postgres.execute(f"CREATE ROLE orders LOGIN PASSWORD 'orders' CONNECTION LIMIT {USABLE}")
-        self.postgres.execute("CREATE ROLE monitor LOGIN PASSWORD 'monitor'")
+        self.postgres.execute("CREATE ROLE monitor LOGIN PASSWORD 'monitor'; GRANT pg_monitor TO monitor")
         self.postgres.execute("CREATE DATABASE orders OWNER orders")
 
     def start_operator(self) -> None:
@@ -76,6 +80,19 @@ class Scene:
         """Change the autoscaler's bounds; it obeys at once, also without metrics."""
         patch = f'{{"spec": {{"minReplicas": {least}, "maxReplicas": {most}}}}}'
         self.cluster.kubectl("patch", "hpa", WORKLOAD, f"--namespace={NAMESPACE}", f"--patch={patch}")
+
+    @property
+    def shown_url(self) -> str:
+        """The database's URL without its password."""
+        return f"postgresql://monitor@127.0.0.1:{self.postgres.port}/orders"
+
+    def check(self) -> str:
+        """What `poolbudget check` says of the database."""
+        program = Path(sys.executable).parent / "poolbudget"
+        url = self.postgres.url("monitor", "orders", "monitor")
+        environment = {**os.environ, "DATABASE_URL": url, "COLUMNS": "100"}
+        done = subprocess.run([program, "check"], env=environment, capture_output=True, text=True, check=True)
+        return done.stdout.rstrip()
 
     def close(self) -> None:
         """End everything."""

@@ -32,6 +32,19 @@ RUN_ELSEWHERE = {
     "pip install 'poolbudget[simulate]'": ("pyproject.toml", "simulate = ["),
     "poolbudget simulate --list": ("tests/unit/test_simulate_command.py", 'simulate("--list")'),
     "poolbudget simulate -f my.yaml": ("tests/unit/test_simulate_command.py", 'simulate("-f", mine'),
+    "poolbudget check postgresql://monitor@orders.example.internal/orders": (
+        "tests/integration/test_commands.py",
+        'run("poolbudget", "check", postgres.url())',
+    ),
+    "poolbudget plan --live": ("tests/integration/test_commands.py", '"plan", "--live"'),
+    "kubectl poolbudget plan --live --scale orders-api=12": (
+        "tests/integration/test_commands.py",
+        '"kubectl-poolbudget", "plan", "--live"',
+    ),
+    "kubectl exec deploy/orders-api -- python exhaustion.py": (
+        "tests/integration/test_exhaustion.py",
+        '"exhaustion.py"',
+    ),
     "kubectl get poolbudgets --namespace shop": ("tests/demo/__main__.py", '"get", "poolbudgets"'),
 }
 
@@ -52,6 +65,13 @@ def test_every_command_is_one_that_runs(command: str) -> None:
             check=False,
         )
         assert done.returncode == 0, done.stderr
+        return
+    if command.startswith("poolbudget plan ") and command not in RUN_ELSEWHERE:
+        program = Path(sys.executable).parent / "poolbudget"
+        done = subprocess.run(
+            [program, *command.split()[1:]], cwd=REPOSITORY, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
         return
     if command.startswith("poolbudget ") and command not in RUN_ELSEWHERE:
         _runs(command)
@@ -76,7 +96,8 @@ def blocks(language: str) -> list[str]:
     return [block for document in DOCUMENTS for block in pattern.findall(document.read_text())]
 
 
-@pytest.mark.parametrize("block", blocks("yaml"))
+# Parts of manifests, in docs/checks.md, are for tests/unit/test_checks.py.
+@pytest.mark.parametrize("block", [block for block in blocks("yaml") if "\nkind: " in block])
 def test_every_manifest_is_accepted(
     cluster: Cluster, operator: OperatorProcess, namespace: str, block: str
 ) -> None:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
 from sqlalchemy.ext.asyncio import create_async_engine
 
-from cluster.postgres import PgBouncer, Postgres
+from cluster.postgres import NoPostgres, PgBouncer, Postgres
 from cluster.processes import Workspace
 from cluster.versions import NoSuchVersion
 from conftest import unavailable
@@ -29,18 +29,26 @@ MODES = ("session", "transaction")
 
 
 @pytest.fixture(scope="module")
-def poolers(workspace: Workspace, started_postgres: Postgres | str) -> Poolers:
+def server(workspace: Workspace) -> Iterator[Postgres]:
+    """A server of their own: poolers keep connections, which others would be counted as."""
+    try:
+        made = Postgres(workspace, "postgres-pooled", {"max_connections": 170})
+    except NoPostgres as error:
+        unavailable(str(error))
+    yield made
+    made.stop()
+
+
+@pytest.fixture(scope="module")
+def poolers(workspace: Workspace, server: Postgres) -> Poolers:
     """By version and mode: the system's old one, and one from 1.24 on."""
-    if isinstance(started_postgres, str):
-        unavailable(started_postgres)
     found = {}
     try:
         for version, is_new in (("old", False), ("new", True)):
             for mode in MODES:
                 settings = {"pool_mode": mode, "default_pool_size": 10, "max_client_conn": 400}
-                found[version, mode] = PgBouncer(
-                    workspace, started_postgres, settings, f"pgbouncer-{version}-{mode}", is_new
-                )
+                name = f"pgbouncer-{version}-{mode}"
+                found[version, mode] = PgBouncer(workspace, server, settings, name, is_new)
     except NoSuchVersion as error:
         unavailable(str(error))
     return found
@@ -113,13 +121,13 @@ async def test_no_pooler_takes_settings_of_the_session_at_the_start(poolers: Poo
 
 
 @pytest.mark.parametrize("version", ["old", "new"])
-async def test_a_pooler_in_front_is_recognised(poolers: Poolers, postgres: Postgres, version: str) -> None:
+async def test_a_pooler_in_front_is_recognised(poolers: Poolers, server: Postgres, version: str) -> None:
     for mode in MODES:
         probe = DatabaseProbe(f"{poolers[version, mode].url()}?sslmode=disable")
         report = await probe.look()
         await probe.close()
         assert (report.limits.has_pooler, report.limits.max_connections) == (True, 170)
-    direct = DatabaseProbe(postgres.url())
+    direct = DatabaseProbe(server.url())
     assert not (await direct.look()).limits.has_pooler
     await direct.close()
 

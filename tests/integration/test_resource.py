@@ -14,7 +14,7 @@ from helpers import budget, eventually
 BAD: list[tuple[dict[str, Any], str]] = [
     ({"endpoint": {"host": "postgresql://db:5432/x"}}, "host is a name or an address only"),
     ({"endpoint": {"host": "db", "port": 70000}}, "should be less than or equal to 65535"),
-    ({"capacity": {}}, "capacity needs a source: set probe, maxConnections, or both"),
+    ({"capacity": {}}, "capacity needs a source: set probe, maxConnections or estimate"),
     ({"capacity": {"maxConnections": 0}}, "should be greater than or equal to 1"),
     (
         {"capacity": {"probe": {"urlSecretKeyRef": {"name": "s"}, "interval": "1s"}}},
@@ -92,7 +92,7 @@ def test_columns(cluster: Cluster, operator: OperatorProcess, namespace: str) ->
         lambda: cluster.kubectl("get", "poolbudgets", "-o", "wide", f"--namespace={namespace}").splitlines(),
         lambda seen: len(seen) == 2 and "TargetNotFound" in seen[1],
     )
-    expected = "NAME READY CAPACITY USABLE ALLOCATED PODS REASON AGE ENDPOINT SOURCE MAXPODS"
+    expected = "NAME READY CAPACITY USABLE ALLOCATED PODS REASON AGE ENDPOINT SOURCE OTHERS MAXPODS"
     assert lines[0].split() == expected.split()
     assert lines[1].split()[:7] == ["orders", "False", "170", "155", "0", "0", "TargetNotFound"]
 

@@ -67,6 +67,9 @@ async def test_others_take_what_they_really_hold(
         seen = await asyncio.to_thread(usable, cluster, namespace, 170 - 3 - 40)
     assert seen["others"] == {
         "connections": 40,
+        "inDatabase": 40,
+        "ofRole": 0,
+        "ofPooler": 0,
         "largest": ["metabase (postgres): 40"],
         "exact": True,
     }
@@ -149,7 +152,11 @@ def test_both_sides_of_a_pooler(
     assert seen["capacity"]["pooler"] == {
         "clientConnections": 300,
         "serverConnections": 40,
+        "sessionConnections": 20,
         "replicas": 1,
+        "mode": "Transaction",
+        "keepsPrepared": False,
+        "serverIdleTimeout": 600,
         "version": "1.18.0",
         "source": "AdminConsole",
     }
@@ -161,10 +168,10 @@ def test_both_sides_of_a_pooler(
 
 
 def test_a_url_to_another_host_is_told(
-    cluster: Cluster, operator: OperatorProcess, namespace: str, postgres: Postgres
+    cluster: Cluster, operator: OperatorProcess, namespace: str, own_postgres: Postgres
 ) -> None:
     manifest = probing(namespace, {"host": f"{namespace}.example.internal"})
-    cluster.apply(deployment(namespace), secret(namespace, "database", url=postgres.url()), manifest)
+    cluster.apply(deployment(namespace), secret(namespace, "database", url=own_postgres.url()), manifest)
     found = wait_for_reason(cluster, namespace, "Ready", "EndpointMismatch")
     assert f"leads to 127.0.0.1 and the targets connect to {namespace}.example.internal" in found["message"]
     wait_for_sizes(cluster, namespace, (35, 15))

@@ -46,7 +46,7 @@ def _value(key: str, value: Any, definitions: Schema) -> Any:
     if key == "properties":
         return {name: _structural(item, definitions) for name, item in value.items()}
     if key == "default" and isinstance(value, dict):
-        return {name: item for name, item in value.items() if item is not None}
+        return {name: item for name, item in value.items() if item not in (None, [], {})}
     return value if key in ("default", "x-kubernetes-validations") else _structural(value, definitions)
 
 
