@@ -5,7 +5,7 @@ VENV := .venv
 PYTHON ?= python3
 RUN := cd tests && PYTHONPATH=. ../$(VENV)/bin/python
 
-.PHONY: help demo test test-fast suite nightly trade-off bench bench-allocation format golden crd requirements clean
+.PHONY: help demo test test-fast suite nightly trade-off bench bench-allocation bench-probes format golden crd requirements clean
 
 help: ## Show this help.
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -33,6 +33,9 @@ bench: $(VENV)/.installed ## Time the way from a scaling to the ConfigMap.
 
 bench-allocation: $(VENV)/.installed ## Time the fair shares of 1,000 targets.
 	@$(RUN) -m bench.allocation
+
+bench-probes: $(VENV)/.installed ## Memory and time of probes.
+	@$(RUN) -m bench.probes
 
 format: $(VENV)/.installed ## Format the code.
 	@$(VENV)/bin/ruff format --quiet . && $(VENV)/bin/ruff check --quiet --fix .

@@ -138,7 +138,8 @@ def test_the_operator_in_a_pod_with_what_the_manifests_give_it(
         cluster.apply(manifest)
         probe = {"urlSecretKeyRef": {"name": "database"}}
         cluster.apply(secret(namespace, "database", url=postgres.url()))
-        cluster.apply(budget(namespace, capacity={"probe": probe}), reporting(namespace, 3))
+        asked = budget(namespace, capacity={"probe": probe}, endpoint={"host": "127.0.0.1"})
+        cluster.apply(asked, reporting(namespace, 3))
         wait_for_reason(cluster, namespace, "CapacityKnown", "Probed")
         wait_for_sizes(cluster, namespace, (35, 15))
         eventually(lambda: status(cluster, namespace), lambda seen: seen.get("pods") == 3)

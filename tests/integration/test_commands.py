@@ -87,5 +87,6 @@ def test_plan_looks_at_the_live_cluster(
     [found] = json.loads(done.stdout)
     assert (found["usable"], found["capacitySource"], found["fits"]) == (155, "Probe", True)
     assert found["targets"][0]["podsAfter"] == 6
+    assert {pod["connections"] for pod in found["targets"][0]["pods"]} <= {24}
     none = run("poolbudget", "plan", "--live", KUBECONFIG="/nowhere")
     assert (none.returncode, "no cluster to look at" in none.stderr) == (2, True)

@@ -65,7 +65,11 @@ async def failures(url: str, environment: Mapping[str, str]) -> int:
         for _ in range(PROCESSES)
     ]
     answers = await asyncio.gather(*(process.communicate() for process in processes))
-    return sum(int(answer) for answer, _ in answers)
+    failed = sum(int(answer) for answer, _ in answers)
+    caches = {key: value for key, value in environment.items() if "CACHE" in key} or "defaults"
+    # For docs/measurements.md, with -s.
+    print(f"\nport {url.rsplit(':', 1)[1]}, {caches}: {failed} of {PROCESSES * WORKERS * TIMES} failed")
+    return failed
 
 
 async def config_map(pooler: PgBouncer, mode: str) -> dict[str, str]:

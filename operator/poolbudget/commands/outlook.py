@@ -44,6 +44,7 @@ class TargetOutlook:
     formula: int
     config_map: str
     data: dict[str, str]
+    pods: tuple[Pod, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,6 +227,7 @@ def _target(
         at_maximum=None,
         formula=formula,
         config_map=spec.config_map_name,
+        pods=old.pods,
         data={} if planned.sizes is None else rendered(recipe, planned.sizes, (prefix,)),
     )
 
@@ -303,4 +305,9 @@ def _target_data(item: TargetOutlook) -> dict[str, Any]:
         "maxReplicas": item.maximum,
         "capAtMaximum": item.at_maximum,
         "configMap": {"name": item.config_map, "data": item.data},
+        "pods": [
+            {"name": pod.name, "connections": pod.charge.connections, "why": pod.charge.basis}
+            for pod in item.pods
+            if pod.charge.basis
+        ],
     }

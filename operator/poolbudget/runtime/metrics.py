@@ -37,6 +37,8 @@ class Metrics:
             "pods": _gauge("pods", "Pods of all targets.", registry),
             "maxPods": _gauge("max_pods", "Pods that fit at their floors.", registry),
         }
+        self._capacity = _gauge("capacity_connections", "Connections that the endpoint accepts.", registry)
+        self._others = _gauge("others_connections", "Connections that are not the targets'.", registry)
         self._ready = _gauge("ready", "1 where the PoolBudget is ready, else 0.", registry)
         self._shown: set[BudgetKey] = set()
 
@@ -46,6 +48,9 @@ class Metrics:
         for field, gauge in self._gauges.items():
             if field in status:
                 gauge.labels(*key).set(status[field])
+        for gauge, field in ((self._capacity, "capacity"), (self._others, "others")):
+            if "connections" in (status.get(field) or {}):
+                gauge.labels(*key).set(status[field]["connections"])
         conditions = {item["type"]: item["status"] for item in status.get("conditions") or []}
         self._ready.labels(*key).set(1 if conditions.get("Ready") == "True" else 0)
 
@@ -53,11 +58,10 @@ class Metrics:
         """A PoolBudget is gone: its figures must not stay."""
         if key in self._shown:
             self._shown.discard(key)
-            for gauge in (*self._gauges.values(), self._ready):
-                gauge.remove(*key)
-            for counter in (self.config_map_writes, self.status_writes):
+            gauges = (*self._gauges.values(), self._capacity, self._others, self._ready)
+            for metric in (*gauges, self.config_map_writes, self.status_writes):
                 with contextlib.suppress(KeyError):
-                    counter.remove(*key)
+                    metric.remove(*key)
 
 
 def _gauge(name: str, description: str, registry: CollectorRegistry) -> Gauge:
