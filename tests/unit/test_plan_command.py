@@ -155,3 +155,13 @@ def test_a_name_that_nobody_has(plan: Any) -> None:
     done = plan(BUDGET, deployment(), arguments=("--scale", "wbe=10000"))
     assert done.exit_code == 2
     assert "--scale wbe: no PoolBudget has a target of that name" in done.output
+
+
+def test_the_readme_shows_what_is_printed() -> None:
+    repository = Path(__file__).parents[2]
+    command = "poolbudget plan -f deploy/samples --scale orders-api=9"
+    shown = (repository / "README.md").read_text().split(f"    $ {command}\n")[1].split("\n\n")[0]
+    arguments = ["plan", "-f", str(repository / "deploy" / "samples"), "--scale", "orders-api=9"]
+    done = CliRunner(env={"COLUMNS": "100"}).invoke(main, arguments)
+    printed = [f"    {line}".rstrip() for line in done.output.strip().splitlines()]
+    assert shown.splitlines() == printed
