@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import asyncpg
 import pytest
+import trustme
 
 from cluster.postgres import Postgres
 from cluster.processes import Workspace, free_port
@@ -169,3 +172,71 @@ async def test_a_child_answers_like_the_probe(child: ChildProbe, postgres: Postg
     assert second.report is not None
     assert first.report.limits == second.report.limits == (await look(postgres.url(), "postgres")).limits
     assert isinstance(await child.look(Question("mysql://x", "x")), Answer)
+
+
+async def test_a_server_that_does_not_go_on_is_not_waited_for(postgres: Postgres) -> None:
+    """A query has 5 s; when the server goes on, so does the probe."""
+    probe = DatabaseProbe(postgres.url())
+    await probe.look()
+    query = "SELECT pid FROM pg_stat_activity WHERE application_name = 'poolbudget-operator'"
+    pids = [int(pid) for pid in postgres.execute(query).split()]
+    for pid in pids:
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        with pytest.raises(ProbeFailure) as failure:
+            await probe.look()
+    finally:
+        for pid in pids:
+            os.kill(pid, signal.SIGCONT)
+    assert failure.value.reason is Reason.TIMED_OUT
+    assert (await probe.look()).limits.max_connections == 170
+    await probe.close()
+
+
+@pytest.fixture(scope="module")
+def with_tls(workspace: Workspace) -> Iterator[tuple[Postgres, Path]]:
+    """A server with a certificate for 127.0.0.1, and the authority that signed it."""
+    authority = trustme.CA()
+    certificate = authority.issue_cert("127.0.0.1")
+    root = workspace.folder / "authority.pem"
+    authority.cert_pem.write_to_path(str(root))
+    made = Postgres(workspace, "postgres-tls", {"max_connections": 50})
+    owner = made.data.stat()
+    files = {"server.crt": certificate.cert_chain_pems[0], "server.key": certificate.private_key_pem}
+    for name, blob in files.items():
+        blob.write_to_path(str(made.data / name))
+        os.chown(made.data / name, owner.st_uid, owner.st_gid)
+        (made.data / name).chmod(0o600)
+    made.restart(ssl="on")
+    yield made, root
+    made.stop()
+
+
+@pytest.mark.parametrize(
+    ("mode", "has_root", "works"),
+    [
+        ("disable", False, True),
+        ("prefer", False, True),
+        ("require", False, True),
+        ("verify-ca", True, True),
+        ("verify-full", True, True),
+        ("verify-ca", False, False),
+        ("verify-full", False, False),
+    ],
+)
+async def test_tls_modes(with_tls: tuple[Postgres, Path], mode: str, has_root: bool, works: bool) -> None:
+    """An authority that nobody knows is refused where it is to be verified."""
+    server, root = with_tls
+    url = f"{server.url()}?sslmode={mode}" + (f"&sslrootcert={root}" if has_root else "")
+    if works:
+        assert (await look(url)).limits.max_connections == 50
+        return
+    with pytest.raises(ProbeFailure) as failure:
+        await look(url)
+    assert failure.value.reason is Reason.TLS_FAILED
+
+
+async def test_tls_that_the_server_does_not_have(postgres: Postgres) -> None:
+    with pytest.raises(ProbeFailure) as failure:
+        await look(f"{postgres.url()}?sslmode=require")
+    assert failure.value.reason is Reason.TLS_FAILED
