@@ -59,6 +59,8 @@ async def test_every_limit(server: Postgres) -> None:
 async def test_no_limit_is_none(server: Postgres) -> None:
     limits = (await look(server.url("monitor"), "monitor")).limits
     assert (limits.role_limit, limits.database_limit) == (None, None)
+    seen = (await look(server.url("monitor"))).backends
+    assert [row.application for row in seen] == ["poolbudget-operator"]
 
 
 async def test_a_role_that_does_not_exist_is_said(server: Postgres) -> None:
@@ -92,7 +94,7 @@ async def test_a_full_server_is_still_asked(server: Postgres) -> None:
         with pytest.raises(asyncpg.TooManyConnectionsError):
             await asyncpg.connect(server.url())
         report = await probe.look()
-        assert sum(row.connections for row in report.backends) == len(held) == 59
+        assert sum(row.connections for row in report.backends) == len(held) + 1 == 60
         with pytest.raises(ProbeFailure) as failure:
             await look(server.url("monitor"))
         assert failure.value.reason is Reason.TOO_MANY_CONNECTIONS

@@ -85,7 +85,7 @@ def manifests(changes: dict[str, Any]) -> tuple[Manifests, Reading]:
             **budget,
             "metadata": {**budget["metadata"], "name": "primary"},
             "spec": {**budget["spec"], "endpoint": {"host": "primary"}},
-            "status": {"capacity": {"connections": server["primary"]}},
+            "status": {"capacity": {"maxConnections": server["primary"]}},
         }
     return Manifests(objects), reading(server)
 

@@ -7,6 +7,8 @@ import pytest
 from poolbudget.capacity.consumers import NOBODY, Others
 from poolbudget.capacity.reading import Reading
 from poolbudget.cluster.gather import _with_last_others, last_capacity
+from poolbudget.resource.capacity import Capacity
+from poolbudget.resource.spec import PoolBudgetSpec
 
 GOOD = {
     "maxConnections": 170,
@@ -36,12 +38,31 @@ def test_no_status_no_capacity() -> None:
     assert last_capacity({}) is None
 
 
+SPEC = PoolBudgetSpec.model_validate(
+    {
+        "endpoint": {"host": "db"},
+        "capacity": {"probe": {"urlSecretKeyRef": {"name": "s"}}},
+        "targets": [{"name": "api"}],
+    }
+)
+
+
 def test_others_count_on_until_somebody_has_looked() -> None:
     """A restart of the operator while the database is down must not hand out what others hold."""
-    manifest = {"status": {"others": {"connections": 60, "inDatabase": 40, "ofRole": 5, "ofPooler": 7}}}
-    found = _with_last_others(Reading(), manifest)
+    told = {"connections": 60, "inDatabase": 40, "ofRole": 5, "ofPooler": 7}
+    manifest = {"status": {"capacity": GOOD, "others": told}}
+    found = _with_last_others(Reading(), SPEC, manifest)
     assert (found.others, found.other_clients) == (Others(60, 40, 5), 7)
     looked = Reading(others=Others(3), other_clients=0)
-    assert _with_last_others(looked, manifest) == looked
-    nonsense = {"status": {"others": {"connections": -1}}}
-    assert _with_last_others(Reading(), nonsense).others == NOBODY
+    assert _with_last_others(looked, SPEC, manifest) == looked
+    nonsense = {"status": {"capacity": GOOD, "others": {"connections": -1}}}
+    assert _with_last_others(Reading(), SPEC, nonsense).others == NOBODY
+
+
+def test_others_of_another_server_do_not_count() -> None:
+    elsewhere = {**GOOD, "endpoint": "old:5432"}
+    manifest = {"status": {"capacity": elsewhere, "others": {"connections": 60}}}
+    assert _with_last_others(Reading(), SPEC, manifest).others == NOBODY
+    declared = SPEC.model_copy(update={"capacity": Capacity(max_connections=100)})
+    here = {"status": {"capacity": GOOD, "others": {"connections": 60}}}
+    assert _with_last_others(Reading(), declared, here).others == NOBODY

@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from poolbudget.capacity.consumers import NOBODY, Others
-from poolbudget.capacity.limits import ServerLimits, Usable, usable_connections
+from poolbudget.capacity.limits import ServerLimits, usable_connections
 from poolbudget.capacity.pooler import PoolerLimits, keeps_prepared, pooler_limits
-from poolbudget.capacity.shares import Holder, shared
+from poolbudget.capacity.shares import Holder, Share, part_of
 from poolbudget.resource.capacity import Consumer, Reserved
 from poolbudget.resource.endpoint import Endpoint
 from poolbudget.resource.model import MAX_CONNECTIONS
@@ -159,25 +159,40 @@ def test_the_lower_of_two_allows_no_more_than_either(one: ServerLimits, other: S
     assert not lower.allows_more_than(other)
 
 
-@given(
-    st.integers(0, 1000), st.integers(1, 100), st.lists(st.tuples(st.integers(1, 100), st.integers(0, 1000)))
-)
+neighbours = st.lists(st.tuples(st.integers(1, 100), st.integers(0, 1000)))
+
+
+@given(st.integers(0, 1000), st.integers(1, 100), neighbours)
 def test_parts_of_a_server_never_come_to_more_than_it(
     usable: int, share: int, others: list[tuple[int, int]]
 ) -> None:
     """What is left for one, what others hold, and what others may still hold of theirs."""
-    holders = [Holder(other, held) for other, held in others]
-    whole = Usable(usable, str(usable))
-    mine = shared(whole, share, holders).connections
+    mine, _ = part_of(usable, share, [Holder(other, held) for other, held in others])
     total = max(100, share + sum(other for other, _ in others))
     theirs = sum(max(held, usable * other // total) for other, held in others)
     assert mine == 0 or mine + theirs <= usable
 
 
 def test_a_share_is_told() -> None:
-    found = shared(Usable(150, "150"), 60, [Holder(40, 70)])
-    assert (found.connections, found.arithmetic) == (
+    assert part_of(150, 60, [Holder(40, 70)]) == (
         80,
-        "150; of these 60 %: 90 - 10 that other PoolBudgets hold beyond theirs = 80",
+        "; of these 60 %: 90 - 10 that other PoolBudgets hold beyond theirs = 80",
     )
-    assert "60 % of 120 %: 75" in shared(Usable(150, "150"), 60, [Holder(60, 0)]).arithmetic
+    assert part_of(150, 60, [Holder(60, 0)]) == (75, "; of these 60 % of 120 %: 75")
+    shared = usable_connections(ServerLimits(200), Reserved(), share=Share(50, (Holder(50, 90),)))
+    assert shared.arithmetic == "200 - 3 of the server - 10 for administrators = 187; of these 50 %: 93"
+
+
+def test_a_share_is_of_what_is_common() -> None:
+    """A role's limit is nobody else's: the neighbour's 90 are within its half of the server."""
+    share = Share(50, (Holder(50, 90),))
+    limited = ServerLimits(200, role_limit=40)
+    assert usable_connections(limited, Reserved(), NOBODY, None, share).connections == 40
+
+
+def test_clients_of_a_pooler_are_shared_with_those_at_the_same_one() -> None:
+    pooler = limits_of(mode="Transaction", maxClientConnections=505)
+    elsewhere = Share(50, (Holder(50, 90),))
+    assert usable_connections(ServerLimits(200), Reserved(), NOBODY, pooler, elsewhere).connections == 495
+    together = Share(50, (Holder(50, 90),), (Holder(50, 200),))
+    assert usable_connections(ServerLimits(200), Reserved(), NOBODY, pooler, together).connections == 247

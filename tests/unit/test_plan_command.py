@@ -117,6 +117,10 @@ def test_yaml_says_the_same_as_json(plan: Any) -> None:
         ([budget(targets=[{"name": "web", "worker": 2}])], "no field spec.targets[0].worker"),
         ([budget(capacity={})], "capacity needs a source"),
         ([budget(targets=[{"name": "web"}, {"name": "web"}])], "stands there twice"),
+        (
+            [budget(capacity={"probe": {"urlSecretKeyRef": {"name": "s"}}}), deployment()],
+            "add capacity.maxConnections or capacity.estimate, or use --live",
+        ),
         ([budget(targets=[{"name": "web", "minPerPool": 9, "maxPerPool": 2}])], "must not exceed"),
         ([budget(endpoint={"host": "postgresql://db"})], "host is a name or an address only"),
         ([budget(endpoint={"host": "db", "pooler": {"type": "PgBouncer"}})], "pooler.mode is needed"),

@@ -11,6 +11,7 @@ from poolbudget.capacity.reading import (
     confirmed,
     confirmed_admin,
     known_capacity,
+    with_host,
 )
 from poolbudget.resource.conditions import Reason
 from poolbudget.resource.spec import PoolBudgetSpec
@@ -152,6 +153,9 @@ def test_what_the_console_says_counts_when_said_twice_or_less_than_before() -> N
     )
     more = confirmed_admin(twice, replace(CONSOLE, max_client_conn=900))
     assert more.admin == CONSOLE
+    # One figure fell and another rose: less counts at once.
+    both = confirmed_admin(twice, replace(CONSOLE, max_client_conn=900, default_pool_size=5))
+    assert both.admin == replace(CONSOLE, default_pool_size=5)
     # 0 is no limit: more than any.
     limited = replace(twice, admin=replace(CONSOLE, max_db_connections=50))
     assert confirmed_admin(limited, CONSOLE).awaited_admin == CONSOLE
@@ -189,3 +193,33 @@ def test_a_session_pooler_alone_says_too_little() -> None:
     """How many the server behind it allows is the question."""
     assert known_capacity(behind_pooler("Session", defaultPoolSize=500), FAILED, None, "now") is None
     assert known_capacity(behind_pooler("Transaction"), FAILED, None, "now") is not None
+
+
+def test_where_the_url_leads_has_to_be_seen_twice() -> None:
+    """And a name that once was the same host stays it: it may stand for several addresses."""
+    once = with_host(Reading(), "replica-7")
+    assert once.other_host is None
+    twice = with_host(once, "replica-7")
+    assert twice.other_host == "replica-7"
+    assert with_host(twice, None).other_host is None
+    right = with_host(Reading(), None)
+    assert with_host(with_host(right, "replica-7"), "replica-7").other_host is None
+
+
+def test_the_consoles_default_is_not_the_pools_mode() -> None:
+    """Databases and users have modes of their own; before there are any, what is declared counts."""
+    unknown = replace(CONSOLE, version="1.18.0", pool_mode="")
+    found = known(behind_pooler("Transaction"), Reading(ServerLimits(170), admin=unknown)).pooler
+    assert found is not None
+    assert (found.holds_session, found.keeps_prepared) == (False, False)
+    session = replace(unknown, pool_mode="session")
+    found = known(behind_pooler("Transaction"), Reading(ServerLimits(170), admin=session)).pooler
+    assert found is not None
+    assert (found.holds_session, found.keeps_prepared) == (True, True)
+
+
+def test_a_long_timeout_of_the_pooler_is_read_back() -> None:
+    week = replace(CONSOLE, server_idle_timeout=604_800)
+    before = known(behind_pooler(), Reading(ServerLimits(170), admin=week))
+    status = CapacityStatus.model_validate(before.to_status())
+    assert known(behind_pooler(), FAILED, status).pooler == before.pooler

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from sqlalchemy import create_engine
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from poolbudget.capacity.pooler import pooler_limits
@@ -57,6 +58,31 @@ def test_rds_proxy() -> None:
     assert found["STATEMENT_CACHE_SIZE"] == found["PREPARED_STATEMENT_CACHE_SIZE"] == "0"
 
 
+@pytest.mark.parametrize(
+    ("provider", "pooler", "ssl"),
+    [
+        ("RDS", {"type": "None"}, "require"),
+        ("SelfManaged", {"type": "None"}, None),
+        # A PgBouncer of one's own speaks no TLS with its clients unless told to.
+        ("RDS", PG_BOUNCER, None),
+        ("Azure", PG_BOUNCER, "require"),
+        ("Neon", PG_BOUNCER, "require"),
+        ("RDS", {"type": "RDSProxy"}, "require"),
+        ("CloudSQL", {"type": "CloudSQLAuthProxy"}, "disable"),
+    ],
+)
+def test_ssl(provider: str, pooler: dict[str, str], ssl: str | None) -> None:
+    assert settings(provider=provider, pooler=pooler).get("DATABASE_SSL") == ssl
+
+
+def test_a_pooler_that_nobody_mentions_gets_what_works_behind_any() -> None:
+    """No settings of the session, which it would refuse, and no caches."""
+    recipe = recipe_of(Endpoint(host="db"), TargetSpec(name="api"), None, 150000, has_hidden_pooler=True)
+    assert recipe.get("DATABASE_JIT") is None
+    assert recipe.get("CLIENT_CONNECTION_CHECK_INTERVAL") is None
+    assert recipe.get("STATEMENT_CACHE_SIZE") == "0"
+
+
 def test_settings_of_the_session_only_where_they_arrive_and_exist() -> None:
     assert settings(150000)["CLIENT_CONNECTION_CHECK_INTERVAL"] == "500ms"
     assert "CLIENT_CONNECTION_CHECK_INTERVAL" not in settings(130000)
@@ -91,7 +117,7 @@ def test_keys_that_tell_a_size_are_known() -> None:
         {"name": "api", "configMap": {"formats": ["HikariCP"], "keys": {"A": "{cap}", "B": "{host}"}}}
     )
     recipe = recipe_of(Endpoint(host="db"), target, None, 0)
-    assert size_keys(recipe, PoolSizes(7, 3)) == {
+    assert size_keys(recipe, PoolSizes(7, 3), ("",)) == {
         "A": "10",
         "SPRING_DATASOURCE_HIKARI_MAXIMUM_POOL_SIZE": "10",
         "SPRING_DATASOURCE_HIKARI_MINIMUM_IDLE": "7",
@@ -120,26 +146,85 @@ def test_small_pools_behind_poolers(pooler: dict[str, Any], maximum: int | None)
     assert bounds(spec, spec.targets[1]).max_per_pool == 30
 
 
+EVERYTHING = {
+    "POOL_TIMEOUT": "1.5",
+    "POOL_RECYCLE": "600",
+    "POOL_PRE_PING": "true",
+    "STATEMENT_CACHE_SIZE": "0",
+    "PREPARED_STATEMENT_CACHE_SIZE": "0",
+    "UNIQUE_STATEMENT_NAMES": "true",
+    "COMMAND_TIMEOUT": "30",
+    "DATABASE_SSL": "disable",
+    "DATABASE_JIT": "off",
+    "CLIENT_CONNECTION_CHECK_INTERVAL": "500ms",
+    "DATABASE_HOST": "/cloudsql/x",
+}
+
+
+def everything(pool_class: str = "AsyncAdaptedQueuePool") -> dict[str, str]:
+    assert EVERYTHING.keys() == set(RECIPE_KEYS)
+    target = TargetSpec.model_validate(
+        {"name": "api", "poolClass": pool_class, "configMap": {"overrides": EVERYTHING}}
+    )
+    recipe = recipe_of(Endpoint(host="db"), target, None, 150000)
+    return rendered(recipe, PoolSizes(7, 3), ("PRIMARY_",))
+
+
 async def test_an_engine_takes_all_of_it() -> None:
     """Every setting there is, under a prefix, as SQLAlchemy and asyncpg name it."""
-    overrides = dict.fromkeys(RECIPE_KEYS, "1") | {
-        "POOL_PRE_PING": "true",
-        "UNIQUE_STATEMENT_NAMES": "true",
-        "DATABASE_SSL": "disable",
-    }
-    target = TargetSpec.model_validate({"name": "api", "configMap": {"overrides": overrides}})
-    recipe = recipe_of(Endpoint(host="db"), target, None, 150000)
-    data = rendered(recipe, PoolSizes(7, 3), ("PRIMARY_",))
-    options = engine_options("PRIMARY_", data)
+    options = engine_options("PRIMARY_", everything())
     arguments = options["connect_args"]
-    assert (options["pool_size"], options["max_overflow"], options["pool_recycle"]) == (7, 3, 1)
-    assert (arguments["ssl"], arguments["host"], arguments["statement_cache_size"]) == (False, "1", 1)
-    assert arguments["server_settings"] == {"jit": "1", "client_connection_check_interval": "1"}
+    assert (options["pool_size"], options["max_overflow"], options["pool_recycle"]) == (7, 3, 600)
+    assert (arguments["ssl"], arguments["statement_cache_size"]) == (False, 0)
+    assert arguments["host"] == "/cloudsql/x"
+    assert arguments["server_settings"] == {"jit": "off", "client_connection_check_interval": "500ms"}
     names = {arguments["prepared_statement_name_func"]() for _ in range(3)}
     assert len(names) == 3
     engine = create_async_engine("postgresql+asyncpg://h/x", **options)
     assert engine.pool.size() == 7  # type: ignore[attr-defined]
     await engine.dispose()
+
+
+def test_an_engine_for_threads_gets_libpqs_words() -> None:
+    options = engine_options("PRIMARY_", everything("QueuePool"))
+    assert options["connect_args"] == {
+        "sslmode": "disable",
+        "host": "/cloudsql/x",
+        "options": "-c jit=off -c client_connection_check_interval=500ms -c statement_timeout=30000ms",
+        "prepare_threshold": None,
+    }
+    engine = create_engine("postgresql+psycopg://h/x", **options)
+    assert engine.pool.size() == 7  # type: ignore[attr-defined]
+    engine.dispose()
+    old = engine_options("PRIMARY_", everything("QueuePool"), driver="psycopg2")
+    assert "prepare_threshold" not in old["connect_args"]
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("POOL_PRE_PING", "True"),
+        ("POOL_RECYCLE", "600.0"),
+        ("POOL_TIMEOUT", "-1"),
+        ("DATABASE_SSL", "yes"),
+        ("CLIENT_CONNECTION_CHECK_INTERVAL", "soon"),
+    ],
+)
+def test_an_override_that_would_end_every_pod_is_refused(key: str, value: str) -> None:
+    with pytest.raises(ValueError, match="makes no sense"):
+        TargetSpec.model_validate({"name": "api", "configMap": {"overrides": {key: value}}})
+
+
+def test_for_ever_is_for_ever_elsewhere_too() -> None:
+    target = {"configMap": {"formats": ["HikariCP"], "overrides": {"POOL_RECYCLE": "-1"}}}
+    recipe = recipe_of(Endpoint(host="db"), TargetSpec.model_validate({"name": "a", **target}), None, 0)
+    assert rendered(recipe, PoolSizes(7, 3), ("",))["SPRING_DATASOURCE_HIKARI_MAX_LIFETIME"] == "0"
+
+
+def test_a_key_of_ones_own_that_ours_replaces_tells_no_size() -> None:
+    target = {"configMap": {"keys": {"POOL_TIMEOUT": "{cap}", "PGHOST": "{cap}"}, "formats": ["Libpq"]}}
+    recipe = recipe_of(Endpoint(host="db"), TargetSpec.model_validate({"name": "a", **target}), None, 0)
+    assert size_keys(recipe, PoolSizes(7, 3), ("",)) == {}
 
 
 async def test_an_engine_without_a_pool() -> None:
@@ -155,7 +240,13 @@ async def test_an_engine_without_a_pool() -> None:
 
 @pytest.mark.parametrize(
     "changes",
-    [{"POOL_CLASS": "StaticPool"}, {"POOL_RECYCLE": "soon"}, {"POOL_PRE_PING": "yes"}, {"POOL_SIZE": "0"}],
+    [
+        {"POOL_CLASS": "StaticPool"},
+        {"POOL_RECYCLE": "soon"},
+        {"POOL_PRE_PING": "yes"},
+        {"UNIQUE_STATEMENT_NAMES": "1"},
+        {"POOL_SIZE": "0"},
+    ],
 )
 def test_settings_that_make_no_sense_are_told(changes: dict[str, str]) -> None:
     with pytest.raises(PoolSizesError, match=next(iter(changes))):

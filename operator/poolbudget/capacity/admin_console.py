@@ -10,20 +10,30 @@ import asyncio
 import contextlib
 import re
 from collections import Counter
+from collections.abc import Iterable
 from typing import Any
 
 import psycopg
 from psycopg.rows import dict_row
 from sqlalchemy.engine import make_url
 
-from poolbudget.capacity.consumers import Backends
+from poolbudget.capacity.consumers import PROBE, backends
 from poolbudget.capacity.failures import ProbeFailure, redacted
 from poolbudget.capacity.pooler import AdminFigures
-from poolbudget.capacity.probe import APPLICATION, parse_url
+from poolbudget.capacity.probe import parse_url
 from poolbudget.resource.conditions import Reason
 
 _TIMEOUT = 5
 _MOST_CLIENTS = 2000
+
+
+def _only(modes: Iterable[str]) -> str:
+    """The mode of all pools; "" where there are none yet, or of different modes.
+
+    What SHOW CONFIG says is only the default, and databases and users have modes of their own.
+    """
+    found = set(modes)
+    return found.pop() if len(found) == 1 else ""
 
 
 class AdminConsole:
@@ -66,7 +76,7 @@ class AdminConsole:
                 dbname=self._url.database or "pgbouncer",
                 user=self._url.username,
                 password=self._url.password,
-                application_name=APPLICATION,
+                application_name=PROBE,
                 connect_timeout=_TIMEOUT,
                 autocommit=True,
                 prepare_threshold=None,
@@ -96,8 +106,8 @@ class AdminConsole:
             max_db_connections=int(config.get("max_db_connections", 0)),
             server_idle_timeout=int(float(config["server_idle_timeout"])),
             max_prepared_statements=int(config.get("max_prepared_statements", 0)),
-            pool_mode=str(config["pool_mode"]),
-            clients=tuple(Backends(*who, count) for who, count in clients.most_common(_MOST_CLIENTS)),
+            pool_mode=_only(str(row.get("pool_mode") or "") for row in pools),
+            clients=tuple(backends((*who, count)) for who, count in clients.most_common(_MOST_CLIENTS)),
             waiting=sum(int(row["cl_waiting"]) for row in pools),
             servers=sum(
                 int(row[state]) for row in pools for state in ("sv_active", "sv_idle", "sv_used", "sv_tested")

@@ -4,9 +4,18 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
+
+from poolbudget.resource.model import MAX_CONNECTIONS as _MOST
 
 _LARGEST = 3
+
+MOST_CHARACTERS = 63
+"""Of a name, as PostgreSQL keeps it (NAMEDATALEN)."""
+
+PROBE = "poolbudget-operator"
+"""application_name of the operator's own connections: nobody's but its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +28,7 @@ class Backends:
     address: str
     connections: int
     long_transactions: int = 0
+    active: int = 0
 
     @property
     def name(self) -> str:
@@ -27,11 +37,21 @@ class Backends:
         return f"{who} ({self.role})" if self.role else who
 
 
+def backends(row: Sequence[Any]) -> Backends:
+    """A row of a server or pooler, which may say anything. Raises ValueError or TypeError."""
+    role, database, application, address = (str(text)[:MOST_CHARACTERS] for text in row[:4])
+    return Backends(
+        role, database, application, address, *(max(0, min(int(count), _MOST)) for count in row[4:])
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class Own:
     """What tells the targets' connections from others': pods' addresses, else roles and names.
 
-    `held` is what the targets may open, None before anybody has worked that out.
+    `held` is what the targets may open, None before anybody has worked that out. `of_targets` are the
+    addresses of the PoolBudget's own pods, without its neighbours'. `has_pooler`: connections may come from
+    a pooler's address as well.
     """
 
     roles: frozenset[str] = frozenset()
@@ -39,21 +59,29 @@ class Own:
     names: frozenset[str] = frozenset()
     running: int = 0
     held: int | None = None
+    of_targets: frozenset[str] = frozenset()
+    has_pooler: bool = False
 
-    def among(self, rows: Sequence[Backends]) -> list[Backends]:
-        """Those that are the targets'.
+    def parted(self, rows: Iterable[Backends]) -> tuple[list[Backends], list[Backends], list[Backends]]:
+        """Those that are the targets', those that look so but come from elsewhere, and the rest.
 
         Where pods are recognised by their addresses, somebody else with their role, or of their name, is
         told apart by where he comes from.
         """
-        has_addresses = any(row.address in self.addresses for row in rows)
-        return [row for row in rows if self._owns(row, has_addresses)]
-
-    def _owns(self, row: Backends, has_addresses: bool) -> bool:
-        if row.address in self.addresses:
-            return True
-        is_elsewhere = has_addresses and bool(row.address)
-        return not is_elsewhere and (row.role in self.roles or row.application in self.names)
+        rows = list(rows)
+        has_addresses = not self.has_pooler and any(row.address in self.addresses for row in rows)
+        mine: list[Backends] = []
+        doubtful: list[Backends] = []
+        rest: list[Backends] = []
+        for row in rows:
+            is_alike = row.role in self.roles or row.application in self.names
+            if row.application == PROBE:
+                rest.append(row)
+            elif row.address in self.addresses or (is_alike and not (has_addresses and row.address)):
+                mine.append(row)
+            else:
+                (doubtful if is_alike else rest).append(row)
+        return mine, doubtful, rest
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +89,8 @@ class Others:
     """Connections that are not the targets', and the largest of those who hold them.
 
     `is_exact` is False where the targets' own could not be recognised: then only what goes beyond what
-    they may open is counted. `direct` are the targets' own that come from their pods' addresses.
+    they may open is counted. `direct` are the targets' own that come from their pods' addresses, `doubtful`
+    those that look like the targets' and come from elsewhere.
     """
 
     connections: int = 0
@@ -71,6 +100,16 @@ class Others:
     is_exact: bool = True
     long_transactions: int = 0
     direct: int = 0
+    doubtful: int = 0
+
+    def without_doubtful(self) -> Others:
+        """Those for sure: a pod that has just started may not be known by its address yet."""
+        return replace(
+            self,
+            connections=self.connections - self.doubtful,
+            in_database=max(0, self.in_database - self.doubtful),
+            of_role=max(0, self.of_role - self.doubtful),
+        )
 
 
 NOBODY = Others()
@@ -84,14 +123,11 @@ def others(backends: Iterable[Backends], own: Own, database: str, role: str | No
     is theirs for sure. So is what goes beyond it among connections that look like the targets' own.
     """
     rows = list(backends)
-    mine = own.among(rows)
-    rest = [row for row in rows if row not in mine]
-    is_exact = bool(mine) or bool(own.roles) or not own.running or not rest
+    mine, doubtful, rest = own.parted(rows)
+    rest += doubtful
+    direct = sum(row.connections for row in rows if row.address and row.address in own.of_targets)
     connections = sum(row.connections for row in rest)
-    direct = sum(row.connections for row in rows if row.address and row.address in own.addresses)
-    counts = Counter[str]()
-    for row in rest:
-        counts[row.name] += row.connections
+    is_exact = bool(mine) or bool(own.roles) or not own.running or not rest
     if not is_exact:
         beyond = 0 if own.held is None else max(0, connections - own.held)
         return Others(beyond, 0, 0, (), False, _long(rows), direct)
@@ -100,11 +136,21 @@ def others(backends: Iterable[Backends], own: Own, database: str, role: str | No
         connections + beyond,
         beyond + sum(row.connections for row in rest if row.database == database),
         beyond + sum(row.connections for row in rest if role is not None and row.role == role),
-        tuple(counts.most_common(_LARGEST)),
+        _largest(rest),
         True,
         _long(rows),
         direct,
+        sum(row.connections for row in doubtful),
     )
+
+
+def _largest(rows: Iterable[Backends]) -> tuple[tuple[str, int], ...]:
+    """Who holds the most, equal ones in the order of their names: it must not change by itself."""
+    counts = Counter[str]()
+    for row in rows:
+        if row.application != PROBE:
+            counts[row.name] += row.connections
+    return tuple(sorted(counts.items(), key=lambda item: (-item[1], item[0]))[:_LARGEST])
 
 
 def _long(rows: Iterable[Backends]) -> int:
@@ -112,10 +158,15 @@ def _long(rows: Iterable[Backends]) -> int:
 
 
 def peak(samples: Iterable[Others]) -> Others:
-    """The most of each that was seen: a short lull must not hand out what is needed again."""
+    """The most of each that was seen: a short lull must not hand out what is needed again.
+
+    What looks like the targets' own has to be seen twice in a row.
+    """
     seen = list(samples)
     if not seen:
         return NOBODY
+    before = [NOBODY, *seen]
+    seen = [now if last.doubtful else now.without_doubtful() for last, now in zip(before, seen, strict=False)]
     most = max(seen, key=lambda item: item.connections)
     return Others(
         most.connections,

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from poolbudget.capacity.consumers import NOBODY, Others
 from poolbudget.capacity.pooler import PoolerLimits
+from poolbudget.capacity.shares import Holder, Share, part_of
 from poolbudget.resource.capacity import Reserved
 
 # PostgreSQL's default of superuser_reserved_connections, assumed where nobody can be asked.
@@ -98,20 +99,35 @@ class Usable:
 
 @dataclass(frozen=True, slots=True)
 class Bound:
-    """One limit on the way to the database, with what has to be taken off it, in words."""
+    """One limit on the way to the database, with what has to be taken off it, in words.
+
+    `percent` of it is this PoolBudget's, where others (`holders`) have it in common.
+    """
 
     connections: int
     what: str
     less: tuple[tuple[int, str], ...]
+    percent: int | None = None
+    holders: tuple[Holder, ...] = ()
 
     @property
     def left(self) -> int:
         """What is left for the targets; never below 0."""
-        return max(0, self.connections - sum(count for count, _ in self.less))
+        return self._result[0]
 
     def __str__(self) -> str:
         terms = [f"{self.connections}{self.what}", *(f"{count} {why}" for count, why in self.less if count)]
-        return f"{' - '.join(terms)} = {self.left}"
+        return f"{' - '.join(terms)} = {self._all}{self._result[1]}"
+
+    @property
+    def _all(self) -> int:
+        return max(0, self.connections - sum(count for count, _ in self.less))
+
+    @property
+    def _result(self) -> tuple[int, str]:
+        if self.percent is None:
+            return self._all, ""
+        return part_of(self._all, self.percent, self.holders)
 
 
 def usable_connections(
@@ -119,6 +135,7 @@ def usable_connections(
     reserved: Reserved,
     others: Others = NOBODY,
     pooler: PoolerLimits | None = None,
+    share: Share | None = None,
 ) -> Usable:
     """What is left of the tightest limit on the way; never below 0.
 
@@ -126,29 +143,42 @@ def usable_connections(
     are really there are taken off where they are more than what is reserved for them. `limits` None:
     nothing is known of the server itself, only of the pooler.
     """
-    bounds = list(_bounds(limits, reserved, others, pooler))
+    bounds = list(_bounds(limits, reserved, others, pooler, share))
     tightest = min(bounds, key=lambda bound: bound.left)
     kept = reserved.admin + _margin(tightest.connections, reserved)
     return Usable(tightest.left, str(tightest), _thin_reserve_warning(tightest.connections, kept))
 
 
 def _bounds(
-    limits: ServerLimits | None, reserved: Reserved, others: Others, pooler: PoolerLimits | None
+    limits: ServerLimits | None,
+    reserved: Reserved,
+    others: Others,
+    pooler: PoolerLimits | None,
+    share: Share | None,
 ) -> Iterator[Bound]:
+    percent = None if share is None else share.percent
     if pooler is not None and pooler.clients is not None:
         less = _kept(reserved, pooler.other_clients, pooler.clients, is_server=False)
-        yield Bound(pooler.clients, " clients of the pooler", less)
+        at_pooler = () if share is None else share.at_pooler
+        # Who shares the server only, through another pooler or directly, does not take clients of this one.
+        mine = percent if at_pooler else None
+        yield Bound(pooler.clients, " clients of the pooler", less, mine, at_pooler)
     if pooler is not None and pooler.holds_session and pooler.session_servers is not None:
         margin = _margin(pooler.session_servers, reserved)
         yield Bound(pooler.session_servers, " server connections of the pooler", ((margin, "as a margin"),))
     needs_server = pooler is None or pooler.clients is None or pooler.holds_session
     if limits is not None and needs_server:
-        yield from _server_bounds(limits, reserved, others)
+        yield from _server_bounds(limits, reserved, others, share)
 
 
-def _server_bounds(limits: ServerLimits, reserved: Reserved, others: Others) -> Iterator[Bound]:
+def _server_bounds(
+    limits: ServerLimits, reserved: Reserved, others: Others, share: Share | None
+) -> Iterator[Bound]:
+    """The server's own limit, which PoolBudgets have in common, and those of one database and role."""
     kept = _kept(reserved, others.connections, limits.max_connections, is_server=True)
-    yield Bound(limits.max_connections, "", ((limits.server_reserved, "of the server"), *kept))
+    less = ((limits.server_reserved, "of the server"), *kept)
+    percent, holders = (None, ()) if share is None else (share.percent, share.on_server)
+    yield Bound(limits.max_connections, "", less, percent, holders)
     if limits.database_limit is not None:
         less = _kept(reserved, others.in_database, limits.database_limit, is_server=False)
         yield Bound(limits.database_limit, " by the database's limit", less)

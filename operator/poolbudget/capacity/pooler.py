@@ -23,7 +23,8 @@ _PREPARED_AT_ALL = (1, 21)
 class AdminFigures:
     """What PgBouncer's admin console says (SHOW VERSION, SHOW CONFIG, SHOW POOLS, SHOW CLIENTS).
 
-    Counts are of the one pooler that answered. `clients` are those that are connected to it.
+    `pool_mode` is that of all pools, "" where it is not one. Counts are of the one pooler that answered,
+    and `clients` those that are connected to it.
     """
 
     version: str
@@ -44,6 +45,16 @@ class AdminFigures:
             self.max_client_conn,
             self.default_pool_size,
             self.max_db_connections or MAX_CONNECTIONS,
+        )
+
+    def lower_of(self, other: AdminFigures) -> AdminFigures:
+        """These figures, no limit above the other's."""
+        limits = [min(pair) for pair in zip(self.limits, other.limits, strict=True)]
+        return replace(
+            self,
+            max_client_conn=limits[0],
+            default_pool_size=limits[1],
+            max_db_connections=limits[2] if limits[2] < MAX_CONNECTIONS else 0,
         )
 
 
@@ -80,13 +91,14 @@ def pooler_limits(endpoint: Endpoint, admin: AdminFigures | None, plan: str | No
     declared = _declared(endpoint, pooler, plan)
     if admin is None or pooler.type is not PoolerType.PG_BOUNCER:
         return declared
+    mode = admin.pool_mode or ("session" if declared.holds_session else "transaction")
     return replace(
         declared,
         clients=_together(admin.max_client_conn, pooler),
         servers=_together(admin.max_db_connections or admin.default_pool_size, pooler),
         session_servers=_together(_per_pair(admin.default_pool_size, admin.max_db_connections), pooler),
-        holds_session=admin.pool_mode == "session",
-        keeps_prepared=keeps_prepared(admin.version, admin.max_prepared_statements, admin.pool_mode),
+        holds_session=mode == "session",
+        keeps_prepared=keeps_prepared(admin.version, admin.max_prepared_statements, mode),
         server_idle_timeout=admin.server_idle_timeout,
         version=admin.version,
         is_asked=True,

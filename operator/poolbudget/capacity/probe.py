@@ -16,13 +16,11 @@ from sqlalchemy.exc import ArgumentError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from poolbudget.capacity import queries
-from poolbudget.capacity.consumers import Backends
+from poolbudget.capacity.consumers import MOST_CHARACTERS, PROBE, Backends, backends
 from poolbudget.capacity.failures import ProbeFailure, explain
 from poolbudget.capacity.limits import ServerLimits
 from poolbudget.resource.conditions import Reason
 from poolbudget.resource.model import MAX_CONNECTIONS
-
-APPLICATION = "poolbudget-operator"
 
 _TIMEOUT = 5.0
 """Seconds for connecting, and for each query."""
@@ -64,8 +62,9 @@ class DatabaseProbe:
             self._engine: AsyncEngine = _engine(self._url, arguments)
         except (ArgumentError, ValueError, TypeError):
             raise _invalid("its parameters are not understood") from None
+        self._password: str | None = None
         if password is not None:
-            _ask_password(self._engine, password)
+            self._ask_password(password)
 
     @property
     def host(self) -> str:
@@ -80,24 +79,22 @@ class DatabaseProbe:
         except ProbeFailure:
             raise
         except Exception as error:
-            raise explain(error, self._url) from None
+            raise explain(error, self._url.set(password=self._password or self._url.password)) from None
 
     async def _report(self, connection: AsyncConnection) -> Report:
         row = (await connection.execute(queries.LIMITS)).one()
-        maximum, superuser, reserved, provider, version, recovery, idle, by_database, database, pid, all_ = (
-            row
-        )
+        *numbers, recovery, all_, database = row
+        maximum, superuser, reserved, provider, version, idle, by_database, pid = map(_number, numbers)
         by_role = None
         if self._role is not None:
-            by_role = (
-                await connection.execute(queries.ROLE_LIMIT, {"role": self._role})
-            ).scalar_one_or_none()
-            if by_role is None:
+            found = (await connection.execute(queries.ROLE_LIMIT, {"role": self._role})).one_or_none()
+            if found is None:
                 raise ProbeFailure(
                     Reason.ROLE_NOT_FOUND,
                     f"the server has no role {self._role}: correct capacity.probe.applicationRole",
                 )
-        rows = (await connection.execute(queries.BACKENDS)).all()
+            by_role = _number(found[0])
+        rows = (await connection.execute(queries.BACKENDS)).all()[: queries.MOST_ROWS]
         limits = ServerLimits(
             maximum,
             superuser,
@@ -106,18 +103,32 @@ class DatabaseProbe:
             role_limit=_limit(by_role),
             database_limit=_limit(by_database),
             version=version,
-            in_recovery=recovery,
+            in_recovery=recovery is True,
             idle_session_timeout=idle,
             has_pooler=pid != await _announced_pid(connection),
-            sees_all=all_,
+            sees_all=all_ is True,
         )
-        return Report(limits, tuple(Backends(*item) for item in rows), database)
+        for figure in (limits.max_connections, limits.server_reserved):
+            if not 0 <= figure <= MAX_CONNECTIONS:
+                raise ProbeFailure(Reason.PROBE_FAILED, "the server's figures are beyond what any server has")
+        return Report(limits, tuple(backends(item) for item in rows), str(database)[:MOST_CHARACTERS])
+
+    def _ask_password(self, password: Callable[[], str]) -> None:
+        @event.listens_for(self._engine.sync_engine, "do_connect")
+        def provide(_: Any, __: Any, ___: Any, arguments: dict[str, Any]) -> None:
+            # Kept to be struck out of whatever the server says.
+            self._password = arguments["password"] = password()
 
     async def close(self) -> None:
         """Give the connection back; a server that does not answer is not waited for."""
         with contextlib.suppress(Exception):
             async with asyncio.timeout(_TIMEOUT):
                 await self._engine.dispose()
+
+
+def _number(value: Any) -> int:
+    """A whole number, whatever the other side calls it. Raises ValueError or TypeError."""
+    return int(value)
 
 
 def _limit(value: int | None) -> int | None:
@@ -132,12 +143,6 @@ async def _announced_pid(connection: AsyncConnection) -> int:
     return pid
 
 
-def _ask_password(engine: AsyncEngine, password: Callable[[], str]) -> None:
-    @event.listens_for(engine.sync_engine, "do_connect")
-    def provide(_: Any, __: Any, ___: Any, arguments: dict[str, Any]) -> None:
-        arguments["password"] = password()
-
-
 def _engine(url: URL, arguments: dict[str, Any]) -> AsyncEngine:
     return create_async_engine(
         url,
@@ -150,7 +155,7 @@ def _engine(url: URL, arguments: dict[str, Any]) -> AsyncEngine:
         connect_args={
             "timeout": _TIMEOUT,
             "command_timeout": _TIMEOUT,
-            "server_settings": {"application_name": APPLICATION},
+            "server_settings": {"application_name": PROBE},
             # Works behind a pooler in transaction mode, too.
             "statement_cache_size": 0,
             **arguments,

@@ -15,14 +15,14 @@ LIMITS = text(
            coalesce(nullif(current_setting('reserved_connections', true), ''), '0')::int,
            coalesce(nullif(current_setting('rds.rds_superuser_reserved_connections', true), ''), '0')::int,
            current_setting('server_version_num')::int,
-           pg_is_in_recovery(),
            extract(
                epoch FROM coalesce(nullif(current_setting('idle_session_timeout', true), ''), '0')::interval
            )::int,
            (SELECT datconnlimit FROM pg_database WHERE datname = current_database()),
-           current_database(),
            pg_backend_pid(),
-           pg_has_role(current_user, 'pg_read_all_stats', 'USAGE')
+           pg_is_in_recovery(),
+           pg_has_role(current_user, 'pg_read_all_stats', 'USAGE'),
+           current_database()
     """
 )
 
@@ -31,17 +31,20 @@ ROLE_LIMIT = text(
     "SELECT CASE WHEN rolsuper THEN -1 ELSE rolconnlimit END FROM pg_roles WHERE rolname = :role"
 )
 
+MOST_ROWS = 2000
+
+# The probe's own connection is among them.
 # Without pg_read_all_stats backend_type is NULL for the backends of other roles: a filter on it alone
 # would count too few. What is left over then may be a parallel worker, so this may count too many.
 BACKENDS = text(
     """
     SELECT coalesce(usename, ''), coalesce(datname, ''), coalesce(application_name, ''),
            coalesce(host(client_addr), ''), count(*)::int,
-           (count(*) FILTER (WHERE xact_start < now() - interval '1 minute'))::int
+           (count(*) FILTER (WHERE xact_start < now() - interval '1 minute'))::int,
+           (count(*) FILTER (WHERE state <> 'idle'))::int
       FROM pg_stat_activity
      WHERE usename IS NOT NULL AND datname IS NOT NULL
        AND coalesce(backend_type, 'client backend') = 'client backend'
-       AND pid <> pg_backend_pid()
      GROUP BY 1, 2, 3, 4
      ORDER BY 5 DESC
      LIMIT 2000

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
+from pydantic import ValidationError
+
 from poolbudget.capacity.consumers import NOBODY, Others
 from poolbudget.capacity.estimate import Estimate, NoEstimate, estimate
 from poolbudget.capacity.failures import ProbeFailure
@@ -27,7 +29,9 @@ class Reading:
     `awaited` and `awaited_admin` are higher limits that one look has seen and a second one has to confirm.
     `others` and `other_clients` are connections to the server and to the pooler that are not the targets',
     None before anybody has looked. `admin_failure` is why PgBouncer's admin console said nothing.
-    `other_host` is where the URL leads, if that is not where the targets connect to.
+    `other_host` is where the URL leads, if that is not where the targets connect to; like higher limits
+    (`awaited_host`), it has to be seen twice. `is_right_host` remembers that it once was the same: names that
+    stand for several addresses give others each time.
     """
 
     limits: ServerLimits | None = None
@@ -39,6 +43,8 @@ class Reading:
     awaited_admin: AdminFigures | None = None
     admin_failure: ProbeFailure | None = None
     other_host: str | None = None
+    awaited_host: str | None = None
+    is_right_host: bool = False
 
     @property
     def is_empty(self) -> bool:
@@ -60,6 +66,15 @@ def confirmed(reading: Reading, fresh: ServerLimits, last: ServerLimits | None) 
     return replace(reading, limits=cautious, failure=None, awaited=fresh)
 
 
+def with_host(reading: Reading, other: str | None) -> Reading:
+    """The reading after another look at where the URL leads: None for where the targets connect to."""
+    if other is None or reading.is_right_host:
+        return replace(reading, other_host=None, awaited_host=None, is_right_host=True)
+    if other in (reading.other_host, reading.awaited_host):
+        return replace(reading, other_host=other, awaited_host=None)
+    return replace(reading, awaited_host=other)
+
+
 def confirmed_admin(reading: Reading, fresh: AdminFigures | None) -> Reading:
     """The same for what PgBouncer's console says; what it said last stays while it says nothing."""
     known = reading.admin
@@ -68,9 +83,10 @@ def confirmed_admin(reading: Reading, fresh: AdminFigures | None) -> Reading:
     awaited = reading.awaited_admin
     if awaited is not None and fresh.limits == awaited.limits:
         return replace(reading, admin=fresh, awaited_admin=None)
-    if known is not None and all(new <= old for new, old in zip(fresh.limits, known.limits, strict=True)):
-        return replace(reading, admin=fresh, awaited_admin=None)
-    return replace(reading, awaited_admin=fresh)
+    if known is None:
+        return replace(reading, awaited_admin=fresh)
+    cautious = fresh.lower_of(known)
+    return replace(reading, admin=cautious, awaited_admin=None if cautious.limits == fresh.limits else fresh)
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +152,7 @@ def _server_status(limits: ServerLimits | None) -> dict[str, Any]:
         "databaseLimit": limits.database_limit,
         "serverVersion": limits.version or None,
         "recovery": limits.in_recovery or None,
+        "behindPooler": limits.has_pooler or None,
     }
 
 
@@ -167,6 +184,7 @@ def last_limits(spec: PoolBudgetSpec, status: CapacityStatus | None) -> ServerLi
         database_limit=status.database_limit,
         version=status.server_version or 0,
         in_recovery=bool(status.recovery),
+        has_pooler=bool(status.behind_pooler),
     )
 
 
@@ -197,8 +215,17 @@ def known_capacity(
         reading.others or NOBODY,
     )
     # The times stay while the figures stay: a growing age would be a write at every look.
-    same = last is not None and _figures(last) == _figures(CapacityStatus.model_validate(known.to_status()))
-    return replace(known, observed_time=last.observed_time) if last is not None and same else known
+    return (
+        replace(known, observed_time=last.observed_time) if last is not None and _says(last, known) else known
+    )
+
+
+def _says(status: CapacityStatus, known: KnownCapacity) -> bool:
+    """Whether a status has the same figures."""
+    try:
+        return _figures(status) == _figures(CapacityStatus.model_validate(known.to_status()))
+    except ValidationError:
+        return False
 
 
 def _with_last_word(

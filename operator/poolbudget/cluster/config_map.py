@@ -81,7 +81,7 @@ class WantedConfigMap:
     @property
     def other_size_keys(self) -> str | None:
         """The keys beside ours that say how large a pool may be, as an annotation keeps them."""
-        found = size_keys(self.recipe, self.sizes)
+        found = size_keys(self.recipe, self.sizes, self.key_prefixes)
         return json.dumps(found, sort_keys=True, separators=(",", ":")) if found else None
 
 
@@ -157,7 +157,9 @@ def _other_sizes_are_as_written(manifest: Object, recipe: Recipe | None) -> bool
     data = manifest.get("data") or {}
     try:
         recorded = json.loads(text) if text else {}
-        expected = set() if recipe is None else size_keys(recipe, PoolSizes(1, 0)).keys()
+        expected = (
+            set() if recipe is None else size_keys(recipe, PoolSizes(1, 0), key_prefixes_of(manifest)).keys()
+        )
         is_complete = not (expected & data.keys()) - recorded.keys()
         return is_complete and all(data.get(key) == value for key, value in recorded.items())
     except (ValueError, AttributeError, TypeError, RecursionError):

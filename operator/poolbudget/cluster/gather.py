@@ -11,12 +11,11 @@ from pydantic import ValidationError
 from poolbudget.capacity.consumers import NOBODY, Others
 from poolbudget.capacity.limits import Usable, usable_connections
 from poolbudget.capacity.reading import KnownCapacity, Reading, known_capacity
-from poolbudget.capacity.shares import Holder, shared
 from poolbudget.cluster import config_map, paths
 from poolbudget.cluster.api import MANAGER, Object, Reader
 from poolbudget.cluster.config_map import BudgetReference
 from poolbudget.cluster.ledger import read_ledger
-from poolbudget.cluster.neighbours import read_siblings, with_shares
+from poolbudget.cluster.neighbours import read_siblings, share_of, with_shares
 from poolbudget.cluster.observed import InvalidSpecError, Neighbour, Observed, parse_spec, reference
 from poolbudget.cluster.pod_records import PodRecord
 from poolbudget.cluster.targets import Found, former_targets, lost_pods, targets
@@ -65,7 +64,7 @@ async def gather(reader: Reader, manifest: Object, spec: PoolBudgetSpec, context
         with_shares(reader, context.neighbours),
         read_siblings(reader, budget.namespace, context.siblings),
     )
-    reading = _with_last_others(context.reading, manifest)
+    reading = _with_last_others(context.reading, spec, manifest)
     capacity = known_capacity(spec, reading, last_capacity(manifest), timestamp(context.now))
     usable = _usable(spec, capacity, neighbours)
     recipes = {item.key: _recipe(spec, item, capacity) for item in spec.targets}
@@ -123,16 +122,17 @@ def _usable(
 ) -> Usable | None:
     if capacity is None:
         return None
-    usable = usable_connections(capacity.limits, spec.reserved, capacity.others, capacity.pooler)
-    if spec.endpoint.share is None:
-        return usable
-    holders = [Holder(item.share, item.held or 0) for item in neighbours if item.share is not None]
-    return shared(usable, spec.endpoint.share, holders)
+    share = None if spec.endpoint.share is None else share_of(spec.endpoint.share, neighbours)
+    return usable_connections(capacity.limits, spec.reserved, capacity.others, capacity.pooler, share)
 
 
 def _recipe(spec: PoolBudgetSpec, target: TargetSpec, capacity: KnownCapacity | None) -> Recipe:
-    limits, pooler = (None, None) if capacity is None else (capacity.limits, capacity.pooler)
-    return recipe_of(spec.endpoint, target, pooler, 0 if limits is None else limits.version)
+    if capacity is None:
+        return recipe_of(spec.endpoint, target, None, 0)
+    limits = capacity.limits
+    if limits is None:
+        return recipe_of(spec.endpoint, target, capacity.pooler, 0)
+    return recipe_of(spec.endpoint, target, capacity.pooler, limits.version, limits.has_pooler)
 
 
 def _recipe_for(live: Object, recipes: Mapping[TargetKey, Recipe]) -> Recipe | None:
@@ -148,8 +148,14 @@ def last_capacity(manifest: Object) -> CapacityStatus | None:
         return None
 
 
-def last_others(manifest: Object) -> tuple[Others, int]:
-    """Others' connections, and clients of a pooler, as the status has them; none where it says nonsense."""
+def last_others(spec: PoolBudgetSpec, manifest: Object) -> tuple[Others, int]:
+    """Others' connections, and clients of a pooler, as the status has them.
+
+    None where it says nonsense, or is about another endpoint.
+    """
+    last = last_capacity(manifest)
+    if spec.capacity.probe is None or last is None or last.endpoint != spec.endpoint.address:
+        return NOBODY, 0
     try:
         found = OthersStatus.model_validate((manifest.get("status") or {}).get("others"))
     except ValidationError:
@@ -157,9 +163,9 @@ def last_others(manifest: Object) -> tuple[Others, int]:
     return Others(found.connections, found.in_database, found.of_role, is_exact=found.exact), found.of_pooler
 
 
-def _with_last_others(reading: Reading, manifest: Object) -> Reading:
+def _with_last_others(reading: Reading, spec: PoolBudgetSpec, manifest: Object) -> Reading:
     """What others held counts on until the probe has looked for itself."""
-    others, clients = last_others(manifest)
+    others, clients = last_others(spec, manifest)
     return replace(
         reading,
         others=others if reading.others is None else reading.others,

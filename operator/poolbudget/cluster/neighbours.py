@@ -7,6 +7,8 @@ import contextlib
 from collections.abc import Iterable
 from dataclasses import replace
 
+from poolbudget.capacity.reading import Reading, known_capacity
+from poolbudget.capacity.shares import Holder, Share
 from poolbudget.cluster import paths
 from poolbudget.cluster.api import Object, Reader
 from poolbudget.cluster.observed import InvalidSpecError, Neighbour, Sibling, parse_spec, reference
@@ -22,18 +24,50 @@ async def _looked_at(reader: Reader, neighbour: Neighbour) -> Neighbour:
     if neighbour.share is None:
         return neighbour
     manifest = await reader.find(paths.budget(neighbour.namespace, neighbour.budget))
-    return neighbour if manifest is None else replace(neighbour, held=held_by(manifest))
+    if manifest is None:
+        return neighbour
+    held = held_by(manifest)
+    return replace(neighbour, held=held, held_on_server=min(held, _server_side(manifest, held)))
+
+
+def _server_side(manifest: Object, held: int) -> int:
+    """Connections that come of a PoolBudget's on the server: behind a pooler only the pooler's own."""
+    pooler = ((manifest.get("status") or {}).get("capacity") or {}).get("pooler") or {}
+    servers = pooler.get("serverConnections")
+    return servers if isinstance(servers, int) and pooler.get("mode") == "Transaction" else held
+
+
+def share_of(percent: int, neighbours: Iterable[Neighbour]) -> Share:
+    """The share, and who has the others."""
+    sharing = [item for item in neighbours if item.share is not None]
+    return Share(
+        percent,
+        tuple(Holder(item.share or 0, item.held_on_server or 0) for item in sharing),
+        tuple(Holder(item.share or 0, item.held or 0) for item in sharing if item.is_same_endpoint),
+    )
 
 
 async def read_siblings(reader: Reader, namespace: str, names: tuple[str, ...]) -> tuple[Sibling, ...]:
-    """What the statuses of other PoolBudgets of the same pods say of their servers. Raises ApiError."""
+    """What other PoolBudgets of the same pods know of their servers. Raises ApiError."""
     manifests = await asyncio.gather(*(reader.find(paths.budget(namespace, name)) for name in names))
     found = []
     for name, manifest in zip(names, manifests, strict=True):
-        capacity = ((manifest or {}).get("status") or {}).get("capacity") or {}
-        if isinstance(capacity.get("connections"), int):
-            found.append(Sibling(name, capacity["connections"], bool(capacity.get("recovery"))))
+        if manifest is None:
+            continue
+        with contextlib.suppress(InvalidSpecError):
+            spec = parse_spec(manifest)
+            told = ((manifest.get("status") or {}).get("capacity") or {}).get("maxConnections")
+            recovery = ((manifest.get("status") or {}).get("capacity") or {}).get("recovery")
+            connections = told if isinstance(told, int) else _declared(spec)
+            if connections is not None:
+                is_replica = bool(recovery) or spec.endpoint.is_replica_by_name
+                found.append(Sibling(name, connections, is_replica))
     return tuple(found)
+
+
+def _declared(spec: PoolBudgetSpec) -> int | None:
+    known = known_capacity(spec, Reading(), None, "")
+    return None if known is None or known.limits is None else known.limits.max_connections
 
 
 def neighbours_among(
@@ -54,7 +88,14 @@ def neighbours_among(
             if theirs.endpoint.servers & servers:
                 name = found.name if is_near else str(found)
                 neighbours.append(
-                    Neighbour(name, tuple(sorted(shared)), found.namespace, found.name, theirs.endpoint.share)
+                    Neighbour(
+                        name,
+                        tuple(sorted(shared)),
+                        found.namespace,
+                        found.name,
+                        theirs.endpoint.share,
+                        is_same_endpoint=theirs.endpoint.normal_address == spec.endpoint.normal_address,
+                    )
                 )
             elif shared:
                 siblings.append(found.name)

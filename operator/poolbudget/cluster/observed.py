@@ -23,8 +23,9 @@ from poolbudget.resource.target import TargetSpec
 class Neighbour:
     """Another PoolBudget on the same server, and the targets that both bind.
 
-    `name` is for people. `share` is its percent of the server, None where it has none, and `held` what
-    its pods may open; None before anybody has looked.
+    `name` is for people. `share` is its percent of the server, None where it has none. `held` is what its
+    pods may open and `held_on_server` what comes of that on the server, None before anybody has looked.
+    `is_same_endpoint`: both connect to the same host and port.
     """
 
     name: str
@@ -33,6 +34,8 @@ class Neighbour:
     budget: str = ""
     share: int | None = None
     held: int | None = None
+    held_on_server: int | None = None
+    is_same_endpoint: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,8 +43,8 @@ class Sibling:
     """Another PoolBudget of the same pods, on another server: a replica's primary, or the other way round."""
 
     name: str
-    connections: int
-    in_recovery: bool
+    max_connections: int
+    is_replica: bool
 
 
 @dataclass(frozen=True, slots=True)

@@ -71,7 +71,7 @@ async def _ask(url: str, role: str | None) -> dict[str, Any]:
 def _server_data(where: str, report: Report) -> dict[str, Any]:
     limits = report.limits
     usable = usable_connections(limits, Reserved())
-    used = sum(row.connections for row in report.backends) + 1
+    used = sum(row.connections for row in report.backends)
     return {
         "endpoint": where,
         "kind": f"PostgreSQL {limits.version // 10000}.{limits.version % 10000}",
@@ -97,6 +97,7 @@ def _user(row: Backends) -> dict[str, Any]:
         "database": row.database,
         "address": row.address,
         "connections": row.connections,
+        "active": row.active,
     }
 
 
@@ -157,11 +158,11 @@ def _show_users(console: Console, users: list[dict[str, Any]]) -> None:
         console.print("Nobody else is connected.")
         return
     names = [name for name in ("application", "role", "database", "address") if name in users[0]]
-    table = columns(*names, "connections")
+    table = columns(*names, "connections", "active")
     for name in range(1, len(names)):
         table.columns[name].justify = "left"
     for row in users[:_MOST_ROWS]:
-        table.add_row(*(escape(row[name]) for name in names), str(row["connections"]))
+        table.add_row(*(escape(row[name]) for name in names), str(row["connections"]), str(row["active"]))
     rest = users[_MOST_ROWS:]
     if rest:
         table.add_row(

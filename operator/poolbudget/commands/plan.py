@@ -103,10 +103,17 @@ async def _outlooks(
             return await _of_cluster(api, scale, namespace)
     manifests = load(list(files), recursive)
     _check_names(manifests, scale)
-    return [
+    found = [
         await outlook(manifests, budget, manifests.budgets, None, scale, time.time())
         for budget in manifests.budgets
     ]
+    for item in found:
+        if item.usable is None:
+            raise BadManifest(
+                f"PoolBudget {item.name}: a probe asks nobody here, so add capacity.maxConnections or "
+                "capacity.estimate, or use --live"
+            )
+    return found
 
 
 def _check_names(manifests: Manifests, scale: dict[str, int]) -> None:

@@ -132,14 +132,17 @@ def rollout_exceeds(facts: Facts) -> Found:
 def smaller_replica(facts: Facts) -> Found:
     """PB107: the same pods use two servers, and the replica allows fewer connections than the primary."""
     capacity = facts.observed.capacity
-    if capacity is None or capacity.limits is None or not capacity.limits.in_recovery:
+    if capacity is None or capacity.limits is None:
+        return
+    mine = capacity.limits.max_connections
+    if not (capacity.limits.in_recovery or facts.observed.spec.endpoint.is_replica_by_name):
         return
     for sibling in facts.observed.siblings:
-        if not sibling.in_recovery and sibling.connections > capacity.connections:
+        if not sibling.is_replica and sibling.max_connections > mine:
             yield (
                 facts.observed.reference.name,
-                f"this replica allows {capacity.connections} connections and the primary of PoolBudget "
-                f"{sibling.name} {sibling.connections}: give the replica the primary's class, or expect "
+                f"this replica allows {mine} connections and the primary of PoolBudget "
+                f"{sibling.name} {sibling.max_connections}: give the replica the primary's class, or expect "
                 "reads to wait first",
             )
 

@@ -123,10 +123,17 @@ _TLS_ALWAYS = (
 )
 
 
+# Providers that run the pooler themselves.
+_OWN_POOLER = (Provider.AZURE, Provider.NEON, Provider.SUPABASE)
+
+
 def _ssl(endpoint: Endpoint) -> Iterator[Setting]:
     """SSL in libpq's words; nothing where only the administrator can know."""
     if endpoint.pooler.type is PoolerType.CLOUD_SQL_AUTH_PROXY:
         yield Setting("DATABASE_SSL", "disable", "the proxy beside the application encrypts")
+    elif endpoint.pooler.type is PoolerType.PG_BOUNCER and endpoint.provider not in _OWN_POOLER:
+        # A PgBouncer of one's own speaks no TLS with its clients unless told to (client_tls_sslmode).
+        return
     elif endpoint.pooler.type is PoolerType.RDS_PROXY or endpoint.provider in _TLS_ALWAYS:
         yield Setting("DATABASE_SSL", "require", "the provider asks for TLS by default")
 

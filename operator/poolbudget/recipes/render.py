@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from poolbudget.capacity.pooler import PoolerLimits
 from poolbudget.planning.inputs import PoolSizes
 from poolbudget.recipes.recipe import Setting, recipe
-from poolbudget.resource.endpoint import Endpoint
+from poolbudget.resource.endpoint import Endpoint, Pooler, PoolerMode, PoolerType
 from poolbudget.resource.target import TEMPLATE_NAME, KeyFormat, TargetSpec
 
 POOL_SIZE = "POOL_SIZE"
@@ -38,9 +38,21 @@ class Recipe:
 
 
 def recipe_of(
-    endpoint: Endpoint, target: TargetSpec, pooler: PoolerLimits | None, server_version: int
+    endpoint: Endpoint,
+    target: TargetSpec,
+    pooler: PoolerLimits | None,
+    server_version: int,
+    has_hidden_pooler: bool = False,
 ) -> Recipe:
-    """The recipe for a target, with what its spec sets against it."""
+    """The recipe for a target, with what its spec sets against it.
+
+    `has_hidden_pooler`: the probe has met a pooler, whether the endpoint tells of one or not.
+    """
+    if has_hidden_pooler and endpoint.pooler.type is PoolerType.NONE:
+        # What works behind any of them, until somebody says which it is.
+        hidden = Pooler(type=PoolerType.PG_BOUNCER, mode=PoolerMode.TRANSACTION)
+        endpoint = endpoint.model_copy(update={"pooler": hidden})
+        pooler = None
     settings = {item.key: item for item in recipe(endpoint, target.pool_class, pooler, server_version)}
     overrides = target.config_map.overrides
     for key, value in overrides.items():
@@ -71,11 +83,12 @@ def rendered(found: Recipe, sizes: PoolSizes, prefixes: Iterable[str]) -> dict[s
     return data
 
 
-def size_keys(found: Recipe, sizes: PoolSizes) -> dict[str, str]:
+def size_keys(found: Recipe, sizes: PoolSizes, prefixes: Sequence[str]) -> dict[str, str]:
     """Of the keys beside ours those that say how large a pool may be, with their values."""
     larger = PoolSizes(sizes.pool_size + 1, sizes.max_overflow + 1)
-    now, then = rendered(found, sizes, ()), rendered(found, larger, ())
-    return {key: value for key, value in now.items() if then[key] != value}
+    now, then = rendered(found, sizes, prefixes), rendered(found, larger, prefixes)
+    ours = {f"{prefix}{key}" for prefix in prefixes for key in (POOL_SIZE, MAX_OVERFLOW, JSON)}
+    return {key: value for key, value in now.items() if then[key] != value and key not in ours}
 
 
 def _template_names(found: Recipe, sizes: PoolSizes) -> Mapping[str, str]:
@@ -97,7 +110,9 @@ def _hikari(found: Recipe, sizes: PoolSizes) -> dict[str, str]:
     https://github.com/brettwooldridge/HikariCP#gear-configuration-knobs-baby
     """
     names = _template_names(found, sizes)
-    life = max(_HIKARI_SHORTEST_LIFE, _number(names["poolRecycle"]))
+    recycle = _number(names["poolRecycle"])
+    # 0 is "for ever" there, and -1 here.
+    life = max(_HIKARI_SHORTEST_LIFE, recycle) if recycle else 0
     return {
         "SPRING_DATASOURCE_HIKARI_MAXIMUM_POOL_SIZE": str(sizes.cap),
         "SPRING_DATASOURCE_HIKARI_MINIMUM_IDLE": str(sizes.pool_size),

@@ -47,7 +47,7 @@ class Probe(Model):
 
 
 class AcuRange(Model):
-    """Aurora capacity units, as numbers or text such as 0.5."""
+    """Aurora capacity units, as text such as "0.5"."""
 
     min: Annotated[str, Field(max_length=6, pattern=r"^[0-9]+(\.[05])?$")] = Field(
         description="Least capacity units, such as 0.5."

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 from enum import StrEnum
 from typing import Annotated
 
@@ -163,14 +164,23 @@ class Endpoint(Model):
         return f"{self.host}:{self.port}"
 
     @property
+    def is_replica_by_name(self) -> bool:
+        """Whether the host's name says that it is a replica, as Aurora's reader endpoints do."""
+        return re.search(r"(^|[-.])(replica|reader|read|ro)([-.]|$)|\.cluster-ro-", self.host) is not None
+
+    @property
     def servers(self) -> frozenset[str]:
         """Names of the server: endpoints that have one in common lead to the same.
 
         A loopback address is none: it is another server in each pod.
         """
-        host = self.host.lower().rstrip(".")
-        names = set() if is_loopback(host) else {f"{host}:{self.port}"}
+        names = set() if is_loopback(self.host.lower()) else {self.normal_address}
         return frozenset(names if self.server is None else {*names, self.server})
+
+    @property
+    def normal_address(self) -> str:
+        """Host and port, however the host is spelled."""
+        return f"{self.host.lower().rstrip('.')}:{self.port}"
 
 
 def is_loopback(host: str) -> bool:

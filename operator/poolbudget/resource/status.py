@@ -54,7 +54,7 @@ class PoolerStatus(Model):
     keeps_prepared: bool | None = Field(
         default=None, description="Whether prepared statements outlive a transaction."
     )
-    server_idle_timeout: _Count | None = Field(
+    server_idle_timeout: Annotated[int, Field(ge=0)] | None = Field(
         default=None, description="Seconds after which it drops idle server connections; 0 for never."
     )
     session_connections: _Count | None = Field(
@@ -76,6 +76,9 @@ class CapacityStatus(Model):
     server_reserved: _Count | None = Field(
         default=None,
         description="Of these, connections that the server keeps for superusers and reserved roles.",
+    )
+    behind_pooler: bool | None = Field(
+        default=None, description="True where the probe's URL leads through a pooler."
     )
     role_limit: _Count | None = Field(default=None, description="Connection limit of the application's role.")
     database_limit: _Count | None = Field(default=None, description="Connection limit of the database.")

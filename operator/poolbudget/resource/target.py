@@ -11,19 +11,20 @@ from pydantic import ConfigDict, Field, field_validator
 from poolbudget.planning.inputs import TargetBounds, TargetKey, UpdateMode
 from poolbudget.resource.model import MAX_CONNECTIONS, Connections, Model, Name, rules
 
-RECIPE_KEYS = (
-    "POOL_TIMEOUT",
-    "POOL_RECYCLE",
-    "POOL_PRE_PING",
-    "STATEMENT_CACHE_SIZE",
-    "PREPARED_STATEMENT_CACHE_SIZE",
-    "UNIQUE_STATEMENT_NAMES",
-    "COMMAND_TIMEOUT",
-    "DATABASE_SSL",
-    "DATABASE_JIT",
-    "CLIENT_CONNECTION_CHECK_INTERVAL",
-    "DATABASE_HOST",
-)
+_VALUES = {
+    "POOL_TIMEOUT": r"[0-9]{1,9}(\.[0-9]{1,3})?",
+    "POOL_RECYCLE": r"-1|[0-9]{1,9}",
+    "POOL_PRE_PING": r"true|false",
+    "STATEMENT_CACHE_SIZE": r"[0-9]{1,9}",
+    "PREPARED_STATEMENT_CACHE_SIZE": r"[0-9]{1,9}",
+    "UNIQUE_STATEMENT_NAMES": r"true|false",
+    "COMMAND_TIMEOUT": r"[0-9]{1,9}(\.[0-9]{1,3})?",
+    "DATABASE_SSL": r"disable|allow|prefer|require|verify-ca|verify-full",
+    "DATABASE_JIT": r"on|off",
+    "CLIENT_CONNECTION_CHECK_INTERVAL": r"[0-9]{1,9}(ms|s|min|h)?",
+    "DATABASE_HOST": r"[A-Za-z0-9._:/-]{1,253}",
+}
+RECIPE_KEYS = tuple(_VALUES)
 """Engine settings that a spec may set against the recipe, as a ConfigMap spells them."""
 
 TEMPLATE_NAME = re.compile(r"\{([A-Za-z]+)\}")
@@ -110,12 +111,14 @@ class ConfigMapTarget(Model):
     @field_validator("overrides")
     @classmethod
     def _known_settings(cls, overrides: dict[str, str]) -> dict[str, str]:
-        for key in overrides:
+        for key, value in overrides.items():
             if key not in RECIPE_KEYS:
                 raise ValueError(
                     f"{key} is no engine setting of ours: one of {', '.join(RECIPE_KEYS)}; put keys of your "
                     "own into configMap.keys"
                 )
+            if not re.fullmatch(_VALUES[key], value):
+                raise ValueError(f"{key}: {value!r} makes no sense")
         return overrides
 
 

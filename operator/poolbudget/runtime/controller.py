@@ -160,7 +160,7 @@ class Controller:
         spec = parse_spec(manifest)
         self.index.put(key, BudgetEntry.of(manifest["metadata"], spec))
         status = last_capacity(manifest)
-        self.prober.follow(key, spec, last_limits(spec, status), last_others(manifest))
+        self.prober.follow(key, spec, last_limits(spec, status), last_others(spec, manifest))
         context = Context(
             read_pods=lambda: self._read_pods(key.namespace, complete),
             is_complete=complete,

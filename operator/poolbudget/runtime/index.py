@@ -10,6 +10,7 @@ from poolbudget.cluster.api import Object
 from poolbudget.cluster.config_map import BudgetReference
 from poolbudget.cluster.observed import Neighbour
 from poolbudget.planning.inputs import TargetKey
+from poolbudget.resource.endpoint import PoolerType
 from poolbudget.resource.spec import PoolBudgetSpec
 
 
@@ -35,6 +36,8 @@ class BudgetEntry:
     servers: frozenset[str]
     targets: frozenset[TargetKey]
     config_maps: tuple[str, ...] = ()
+    address: str = ""
+    has_pooler: bool = False
     share: int | None = None
     role: str | None = None
 
@@ -46,7 +49,16 @@ class BudgetEntry:
         version = (metadata["uid"], metadata["generation"])
         probe = spec.capacity.probe
         role = None if probe is None else probe.application_role
-        return cls(version, spec.endpoint.servers, targets, names, spec.endpoint.share, role)
+        return cls(
+            version,
+            spec.endpoint.servers,
+            targets,
+            names,
+            spec.endpoint.normal_address,
+            spec.endpoint.pooler.type is not PoolerType.NONE,
+            spec.endpoint.share,
+            role,
+        )
 
     def reference(self, key: BudgetKey) -> BudgetReference:
         """The PoolBudget, for an Event about it."""
@@ -120,4 +132,12 @@ class BudgetIndex:
             shared = entry.targets & self._entries[other].targets if same_namespace else frozenset()
             name = other.name if same_namespace else str(other)
             share = self._entries[other].share
-            yield Neighbour(name, tuple(sorted(shared)), other.namespace, other.name, share)
+            theirs = self._entries[other]
+            yield Neighbour(
+                name,
+                tuple(sorted(shared)),
+                other.namespace,
+                other.name,
+                share,
+                is_same_endpoint=theirs.address == entry.address,
+            )

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 from poolbudget.capacity.consumers import Own
+from poolbudget.cluster.pod_records import PodRecord
 from poolbudget.cluster.pods import PodCache
 from poolbudget.runtime.index import BudgetIndex, BudgetKey
 
@@ -18,24 +19,32 @@ def own_of(index: BudgetIndex, pods: PodCache, key: BudgetKey, allocated: Mappin
     entry = index.get(key)
     if entry is None:
         return Own()
-    roles: set[str] = set()
-    addresses: set[str] = set()
-    names: set[str] = set()
-    running = 0
     together = {key, *index.near(key)}
-    for other in together:
-        found = index.get(other)
-        if found is None:
-            continue
-        if found.role is not None:
-            roles.add(found.role)
-        names |= {target.name for target in found.targets}
-        for record in pods.in_namespace(other.namespace):
-            reads = any(item.config_map in found.config_maps for item in record.consumes)
-            if record.may_hold and (record.owner in found.targets or reads):
-                running += 1
-                names.add(record.name)
-                if record.address:
-                    addresses.add(record.address)
-    held = sum(allocated[item] for item in together) if together <= allocated.keys() else None
-    return Own(frozenset(roles), frozenset(addresses), frozenset(names), running, held)
+    entries = [found for found in (index.get(item) for item in together) if found is not None]
+    records = {item: list(_records(index, pods, item)) for item in together}
+    everybody = [record for found in records.values() for record in found]
+    return Own(
+        roles=frozenset(found.role for found in entries if found.role is not None),
+        addresses=_addresses(everybody),
+        names=frozenset(target.name for found in entries for target in found.targets)
+        | {record.name for record in everybody},
+        running=len(everybody),
+        held=sum(allocated[item] for item in together) if together <= allocated.keys() else None,
+        of_targets=_addresses(records[key]),
+        has_pooler=any(found.has_pooler for found in entries),
+    )
+
+
+def _records(index: BudgetIndex, pods: PodCache, key: BudgetKey) -> Iterator[PodRecord]:
+    """A PoolBudget's pods that may hold connections."""
+    entry = index.get(key)
+    if entry is None:
+        return
+    for record in pods.in_namespace(key.namespace):
+        reads = any(item.config_map in entry.config_maps for item in record.consumes)
+        if record.may_hold and (record.owner in entry.targets or reads):
+            yield record
+
+
+def _addresses(records: Iterable[PodRecord]) -> frozenset[str]:
+    return frozenset(record.address for record in records if record.address)

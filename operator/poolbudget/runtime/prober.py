@@ -18,7 +18,7 @@ from poolbudget.capacity.failures import ProbeFailure
 from poolbudget.capacity.limits import ServerLimits
 from poolbudget.capacity.pooler import AdminFigures
 from poolbudget.capacity.probe import Report
-from poolbudget.capacity.reading import Reading, confirmed, confirmed_admin
+from poolbudget.capacity.reading import Reading, confirmed, confirmed_admin, with_host
 from poolbudget.cluster import paths
 from poolbudget.cluster.api import Api, ApiError
 from poolbudget.resource.capacity import Probe
@@ -139,12 +139,13 @@ class Prober:
         try:
             while True:
                 answer = await self._ask(key, asked, child)
-                reading = self._new_reading(key, asked, answer, samples)
+                reading = self._reading_after(key, asked, answer, samples)
                 self._store(key, reading)
                 if answer.report is None:
                     wait, retry = min(retry, interval), min(2 * retry, interval)
                 else:
                     is_sure = reading.awaited is None and reading.awaited_admin is None
+                    is_sure = is_sure and reading.awaited_host is None
                     wait, retry = interval if is_sure else _FIRST_RETRY, _FIRST_RETRY
                 await asyncio.sleep(wait * random.uniform(1 - _JITTER, 1 + _JITTER))  # noqa: S311
         finally:
@@ -162,9 +163,8 @@ class Prober:
                     admin_failure = failure
             file = asked.probe.password_file
             password_file = None if file is None else str(self._password_folder / key.namespace / file)
-            answer = await child.look(
-                Question(url, asked.host, asked.probe.application_role, admin_url, password_file)
-            )
+            role = asked.probe.application_role
+            answer = await child.look(Question(url, asked.host, role, admin_url, password_file))
             return answer if admin_failure is None else replace(answer, admin_failure=admin_failure)
         except ProbeFailure as failure:
             return Answer(failure=failure)
@@ -174,25 +174,38 @@ class Prober:
             failed = ProbeFailure(Reason.PROBE_FAILED, f"the probe failed: {type(error).__name__}")
             return Answer(failure=failed)
 
+    def _reading_after(self, key: BudgetKey, asked: Asked, answer: Answer, samples: deque[Sample]) -> Reading:
+        """The reading after a look; an answer that makes no sense is a failure like any other."""
+        try:
+            return self._new_reading(key, asked, answer, samples)
+        except Exception as error:
+            logger.warning("%s: the probe's answer makes no sense: %s", key, type(error).__name__)
+            failure = ProbeFailure(Reason.PROBE_FAILED, "the server's answer makes no sense")
+            return replace(self.reading(key), failure=failure, awaited=None)
+
     def _new_reading(self, key: BudgetKey, asked: Asked, answer: Answer, samples: deque[Sample]) -> Reading:
         """The last good figures stay where there are no new ones."""
         before = replace(confirmed_admin(self.reading(key), answer.admin), admin_failure=answer.admin_failure)
         if answer.report is None:
             return replace(before, failure=answer.failure, awaited=None)
-        samples.append(self._sample(key, asked, answer.report, answer.admin))
+        samples.append(self._sample(key, asked, answer.report, answer.admin, samples[-1]))
         while len(samples) > _LEAST_SAMPLES and samples[0].time < samples[-1].time - _WINDOW:
             samples.popleft()
         return replace(
-            confirmed(before, answer.report.limits, asked.last),
+            with_host(confirmed(before, answer.report.limits, asked.last), answer.other_host),
             others=peak(sample.others for sample in samples),
             other_clients=max(sample.other_clients for sample in samples),
-            other_host=answer.other_host,
         )
 
-    def _sample(self, key: BudgetKey, asked: Asked, report: Report, admin: AdminFigures | None) -> Sample:
+    def _sample(
+        self, key: BudgetKey, asked: Asked, report: Report, admin: AdminFigures | None, last: Sample
+    ) -> Sample:
         """Who else is connected now, to the server and to the pooler."""
         own, role = self._own(key), asked.probe.application_role
-        clients = 0 if admin is None else others(admin.clients, own, report.database, role).connections
+        # A console that does not answer has not lost its clients.
+        clients = last.other_clients if asked.admin is not None else 0
+        if admin is not None:
+            clients = others(admin.clients, own, report.database, role).connections
         return Sample(clock.now(), others(report.backends, own, report.database, role), clients)
 
     def _store(self, key: BudgetKey, reading: Reading) -> None:
