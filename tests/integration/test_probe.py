@@ -11,11 +11,13 @@ from pathlib import Path
 import asyncpg
 import pytest
 import trustme
+from sqlalchemy import text
 
 from cluster.postgres import Postgres
 from cluster.processes import Workspace, free_port
 from cluster.versions import NoSuchVersion
 from conftest import unavailable
+from poolbudget.capacity import queries
 from poolbudget.capacity.child import Answer, ChildProbe, Probes, Question
 from poolbudget.capacity.failures import ProbeFailure
 from poolbudget.capacity.probe import DatabaseProbe, Report
@@ -193,6 +195,34 @@ async def test_a_server_that_does_not_go_on_is_not_waited_for(postgres: Postgres
     assert failure.value.reason is Reason.TIMED_OUT
     assert (await probe.look()).limits.max_connections == 170
     await probe.close()
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        "SELECT 'many', 3, 0, 0, 150000, 0, -1, 1, false, true, 'x'",
+        "SELECT 2000000000, 3, 0, 0, 150000, 0, -1, 1, false, true, 'x'",
+        "SELECT -5, 3, 0, 0, 150000, 0, -1, 1, false, true, 'x'",
+        "SELECT 170",
+        "SELECT 170, NULL, 0, 0, 150000, 0, -1, 1, false, true, 'x'",
+    ],
+)
+async def test_figures_that_make_no_sense_are_a_failure(
+    postgres: Postgres, monkeypatch: pytest.MonkeyPatch, answer: str
+) -> None:
+    monkeypatch.setattr(queries, "LIMITS", text(answer))
+    with pytest.raises(ProbeFailure) as failure:
+        await look(postgres.url())
+    assert failure.value.reason is Reason.PROBE_FAILED
+
+
+async def test_more_rows_than_anybody_reads_are_cut(
+    postgres: Postgres, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    many = "SELECT repeat('r', 9999), 'd', 'a' || i, '', 1, 0, 0 FROM generate_series(1, 50000) i"
+    monkeypatch.setattr(queries, "BACKENDS", text(many))
+    report = await look(postgres.url())
+    assert (len(report.backends), len(report.backends[0].role)) == (2000, 63)
 
 
 @pytest.fixture(scope="module")

@@ -96,6 +96,7 @@ def reading(server: dict[str, Any]) -> Reading:
         in_recovery=server.get("recovery", False),
         idle_session_timeout=server.get("idleSessionTimeout", 0),
         sees_all=server.get("seesAll", True),
+        has_pooler=server.get("pooler", False),
     )
     others = Others(long_transactions=server.get("longTransactions", 0), direct=server.get("direct", 0))
     return Reading(limits, others=others)

@@ -27,6 +27,7 @@ CHECKS = (
     Check("PB205", _WARNING, engine.null_pool),
     Check("PB206", _WARNING, engine.large_behind_transaction_pooler),
     Check("PB207", _ERROR, engine.pooler_beyond_server),
+    Check("PB208", _WARNING, engine.hidden_pooler),
     Check("PB301", _ERROR, workload.not_read),
     Check("PB302", _ERROR, workload.optional),
     Check("PB303", _WARNING, workload.reloader),

@@ -119,6 +119,19 @@ def pooler_beyond_server(facts: Facts) -> Found:
     )
 
 
+def hidden_pooler(facts: Facts) -> Found:
+    """PB208: a pooler that the PoolBudget does not mention."""
+    capacity = facts.observed.capacity
+    if facts.observed.spec.endpoint.pooler.type is not PoolerType.NONE:
+        return
+    if capacity is not None and capacity.limits is not None and capacity.limits.has_pooler:
+        yield (
+            facts.observed.reference.name,
+            "the way to the server leads through a pooler whose limits nobody knows: set endpoint.pooler, "
+            "so that its clients are bounded and the engine settings are right",
+        )
+
+
 def _whole(text: str | None) -> int | None:
     try:
         return None if text is None else int(text)
