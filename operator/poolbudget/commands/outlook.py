@@ -41,7 +41,6 @@ class TargetOutlook:
     each: int
     maximum: int
     at_maximum: int | None
-    formula: int
     config_map: str
     data: dict[str, str]
     pods: tuple[Pod, ...]
@@ -173,17 +172,15 @@ def _outlook(seen: Observed, before: Plan, later: Observed, after: Plan) -> Outl
     facts = Facts(later, after)
     caps = caps_at_maximum(facts)
     usable = None if seen.usable is None else seen.usable.connections
-    # usable divided by all pools that run before, as people calculate by hand.
-    pools = sum(_desired(target) * target.bounds.pools_per_pod for target in seen.inputs.targets)
-    formula_cap = 0 if usable is None or not pools else max(1, usable // pools)
-    targets = []
+    formula_caps = _formula_cap(usable, seen.inputs), _formula_cap(usable, later.inputs)
+    targets, formula = [], []
     for old, new in zip(seen.inputs.targets, later.inputs.targets, strict=True):
         spec = seen.target_spec(old.key)
         if spec is not None:
-            found = _target(later, spec, (before, after), (old, new), formula_cap)
+            found = _target(later, spec, (before, after), (old, new))
             targets.append(replace(found, at_maximum=caps.get(str(old.key))))
+            formula.append(_formula(old, new, *formula_caps))
     sums = [_sum_after(new, after.target(new.key)) for new in later.inputs.targets]
-    formula = [_formula(item, old) for item, old in zip(targets, seen.inputs.targets, strict=False)]
     worst = list(facts.forecasts.values())
     surges = [item.largest_safe_surge for item in worst if item.largest_safe_surge is not None]
     return Outlook(
@@ -211,7 +208,7 @@ def _outlook(seen: Observed, before: Plan, later: Observed, after: Plan) -> Outl
 
 
 def _target(
-    seen: Observed, spec: TargetSpec, plans: tuple[Plan, Plan], targets: tuple[Target, Target], formula: int
+    seen: Observed, spec: TargetSpec, plans: tuple[Plan, Plan], targets: tuple[Target, Target]
 ) -> TargetOutlook:
     (before, after), (old, new) = plans, targets
     planned = after.target(new.key)
@@ -225,7 +222,6 @@ def _target(
         each=0 if planned.sizes is None else new.bounds.cost(planned.sizes.cap),
         maximum=_desired(new) if new.workload is None else new.workload.maximum(),
         at_maximum=None,
-        formula=formula,
         config_map=spec.config_map_name,
         pods=old.pods,
         data={} if planned.sizes is None else rendered(recipe, planned.sizes, (prefix,)),
@@ -246,14 +242,19 @@ def _sum_after(target: Target, planned: TargetPlan) -> tuple[int, str]:
     return planned.allocated + new * each, f"{words} + {more}" if target.pods else more
 
 
-def _formula(item: TargetOutlook, target: Target) -> tuple[int, str]:
+def _formula_cap(usable: int | None, inputs: Inputs) -> int:
+    """Usable divided by all pools that run, as people calculate by hand; at least 1."""
+    pools = sum(_desired(target) * target.bounds.pools_per_pod for target in inputs.targets)
+    return 0 if usable is None or not pools else max(1, usable // pools)
+
+
+def _formula(old: Target, new: Target, cap_before: int, cap_after: int) -> tuple[int, str]:
     """The plain formula: running pods keep the size that they started with, and new ones get theirs."""
-    cost = target.bounds.cost(item.formula)
-    stay = min(item.pods_before, item.pods_after)
-    new = item.pods_after - stay
-    after = target.bounds.cost(max(1, item.formula * item.pods_before // max(1, item.pods_after)))
-    words = f"{stay} x {cost}" + (f" + {new} new x {after}" if new else "")
-    return stay * cost + new * after, words
+    stay = min(_desired(old), _desired(new))
+    added = _desired(new) - stay
+    before, after = old.bounds.cost(cap_before), new.bounds.cost(cap_after)
+    words = f"{stay} x {before}" + (f" + {added} new x {after}" if added else "")
+    return stay * before + added * after, words
 
 
 def _in_words(parts: list[tuple[int, str]]) -> str:
