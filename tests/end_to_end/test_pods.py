@@ -125,8 +125,9 @@ def test_the_operator_in_a_pod_with_what_the_manifests_give_it(
         # The machine's Python may be readable by root only.
         spec["securityContext"] = {}
         container = spec["containers"][0]
-        for field in ("livenessProbe", "ports", "securityContext"):
+        for field in ("livenessProbe", "ports"):
             container.pop(field)
+        container["securityContext"] = {"readOnlyRootFilesystem": True}
         address = cluster.kubectl("config", "view", "-o", "jsonpath={.clusters[0].cluster.server}")
         host, port = address.removeprefix("https://").split(":")
         # No kube-proxy: the address of the service that every pod is told leads nowhere.

@@ -59,8 +59,25 @@ def test_helm_installs_what_kustomize_installs(
     specs = [source["Deployment"]["spec"]["template"]["spec"] for source in (chart, plain)]
     containers = [{**spec["containers"][0], "imagePullPolicy": None} for spec in specs]
     assert containers[0] == containers[1]
-    assert specs[0]["securityContext"] == specs[1]["securityContext"]
+    for field in ("securityContext", "volumes"):
+        assert specs[0][field] == specs[1][field]
     assert {"CustomResourceDefinition", "Namespace", "ServiceAccount"} < set(plain)
+
+
+def test_volumes_of_ones_own_come_on_top(helm_program: Path | str, repository: Path, tmp_path: Path) -> None:
+    """For passwords in files, and certificates."""
+    values = {
+        "volumes": [{"name": "passwords", "secret": {"secretName": "tokens"}}],
+        "volumeMounts": [{"name": "passwords", "mountPath": "/etc/poolbudget/passwords/shop"}],
+    }
+    file = tmp_path / "values.yaml"
+    file.write_text(yaml.safe_dump(values))
+    options = ("--kube-version=1.32.0", "--values", str(file))
+    rendered = helm(helm_program, repository, "template", "poolbudget", CHART, *options)
+    [made] = [item for item in yaml.safe_load_all(rendered) if item and item["kind"] == "Deployment"]
+    spec = made["spec"]["template"]["spec"]
+    assert [volume["name"] for volume in spec["volumes"]] == ["tmp", "passwords"]
+    assert [item["name"] for item in spec["containers"][0]["volumeMounts"]] == ["tmp", "passwords"]
 
 
 def test_helm_install_and_uninstall(
@@ -82,3 +99,18 @@ def test_the_samples_are_accepted(cluster: Cluster, operator: OperatorProcess, r
         manifest["metadata"]["namespace"] = "default"
     answer = cluster.kubectl(*("apply", "--dry-run=server", "-f", "-"), stdin=yaml.safe_dump_all(manifests))
     assert answer.count("(server dry run)") == 4
+
+
+@pytest.mark.parametrize("folder", ["endpoints", "pools", "orders"])
+def test_all_other_samples_are_accepted(
+    cluster: Cluster, operator: OperatorProcess, repository: Path, folder: str
+) -> None:
+    """By the schema and its rules, as the API server applies them."""
+    for file in sorted((repository / "deploy" / "samples" / folder).glob("*.yaml")):
+        if file.name == "kustomization.yaml":
+            continue
+        manifests = list(yaml.safe_load_all(file.read_text()))
+        for manifest in manifests:
+            manifest["metadata"]["namespace"] = "default"
+        answer = cluster.kubectl("apply", "--dry-run=server", "-f", "-", stdin=yaml.safe_dump_all(manifests))
+        assert answer.count("(server dry run)") == len(manifests), file.name

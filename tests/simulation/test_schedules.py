@@ -92,8 +92,9 @@ def test_nothing_grows_until_it_fits_again(monkeypatch: pytest.MonkeyPatch) -> N
 
 @pytest.mark.parametrize("name", ["churn", "churn-400"])
 def test_churn_uses_more_than_a_static_peak_allows_for(name: str) -> None:
-    outcomes = [Run(builtin(name), Policy.POOLBUDGET, seed).play() for seed in range(2)]
-    assert sum(outcome.allocated for outcome in outcomes) / 2 >= 0.45
+    """Seeds differ by 0.03, so that it takes some to tell the mean."""
+    outcomes = [Run(builtin(name), Policy.POOLBUDGET, seed).play() for seed in range(6)]
+    assert sum(outcome.allocated for outcome in outcomes) / 6 >= 0.45
     for outcome in outcomes:
         assert outcome.quiet_share is not None
         assert outcome.quiet_share >= 0.97

@@ -103,7 +103,8 @@ class ChildProbe:
         connection, self._connection = self._connection, None
         if connection is not None:
             connection.close()
-        if process is not None:
+        # One that could not be started has no process.
+        if process is not None and process.pid is not None:
             process.kill()
             await asyncio.to_thread(process.join)
 

@@ -126,8 +126,8 @@ def _water_level(free: int, claims: Sequence[Claim]) -> float:
 def _deal_remainder(usable: int, claims: Sequence[Claim], caps: list[int]) -> None:
     """Hand out what rounding left: one connection per pool to whoever is lowest and still fits.
 
-    Of several that are equally low the one with the most to give to comes first, which leaves the fewest
-    pods behind: the order in which claims are given decides only between equal ones.
+    Of several that are equally low the one that costs least comes first, so that the most of them can
+    follow: the order in which claims are given decides only between equal ones.
     """
     left = usable - sum(claim.at(cap) for claim, cap in zip(claims, caps, strict=True))
     queue = [
@@ -137,13 +137,13 @@ def _deal_remainder(usable: int, claims: Sequence[Claim], caps: list[int]) -> No
     while queue:
         _, step, _, _, position = heapq.heappop(queue)
         claim, cap = claims[position], caps[position]
-        if cap == claim.limit or -step > left:
+        if cap == claim.limit or step > left:
             continue
-        left += step
+        left -= step
         caps[position] = cap + 1
         heapq.heappush(queue, _turn(claim, cap + 1, position))
 
 
 def _turn(claim: Claim, cap: int, position: int) -> tuple[float, int, int, int, int]:
-    """Who comes first when a remainder is dealt, and what the next connection per pool costs, negated."""
-    return cap / claim.weight, -claim.step(cap), claim.limit, claim.floor, position
+    """Who comes first when a remainder is dealt, and what the next connection per pool costs."""
+    return cap / claim.weight, claim.step(cap), claim.limit, claim.floor, position
