@@ -272,3 +272,15 @@ async def test_tls_that_the_server_does_not_have(postgres: Postgres) -> None:
     with pytest.raises(ProbeFailure) as failure:
         await look(f"{postgres.url()}?sslmode=require")
     assert failure.value.reason is Reason.TLS_FAILED
+
+
+async def test_without_a_folder_to_write_to_the_operator_says_what_it_needs(
+    child: ChildProbe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(*_: object) -> None:
+        raise FileNotFoundError("No usable temporary directory found")
+
+    monkeypatch.setattr("multiprocessing.process.BaseProcess.start", refused)
+    answer = await child.look(Question("postgresql://u:p@h/x", "h"))
+    assert answer.failure is not None
+    assert "needs a /tmp that it can write to" in answer.failure.message

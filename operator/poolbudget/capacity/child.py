@@ -78,20 +78,23 @@ class ChildProbe:
     async def look(self, question: Question) -> Answer:
         """One look; a child that does not come back is ended, and the next look begins with a new one."""
         try:
+            connection = await self._started()
+        except OSError as error:
+            await self.close()
+            return _failed(
+                f"no probe could be started ({error}): the operator needs a /tmp that it can write to"
+            )
+        try:
             async with asyncio.timeout(_PATIENCE):
-                connection = await self._started()
                 connection.send(question)
                 await _readable(connection)
                 answer: Answer = connection.recv()
                 return answer
         except (TimeoutError, EOFError, OSError):
             await self.close()
-            return Answer(
-                failure=ProbeFailure(
-                    Reason.PROBE_FAILED,
-                    "the server kept the probe busy until it was ended: it asks for too much work, or never "
-                    "ends its answer",
-                )
+            return _failed(
+                "the server kept the probe busy until it was ended: it asks for too much work, or never "
+                "ends its answer"
             )
         except BaseException:
             await self.close()
@@ -116,6 +119,10 @@ class ChildProbe:
             await asyncio.to_thread(process.start)
             theirs.close()
         return self._connection
+
+
+def _failed(message: str) -> Answer:
+    return Answer(failure=ProbeFailure(Reason.PROBE_FAILED, message))
 
 
 async def _readable(connection: Connection) -> None:
