@@ -52,8 +52,9 @@ def _claim_at_maximum(target: Target, usable: int) -> Claim:
 
 def small_at_maximum(facts: Facts) -> Found:
     """PB102: at the autoscaler's maximum the pools are too small to be of much use."""
+    caps = caps_at_maximum(facts)
     for target in facts.observed.inputs.targets:
-        cap = caps_at_maximum(facts).get(str(target.key))
+        cap = caps.get(str(target.key))
         wanted = target.bounds.max_per_pool
         if cap is None or cap >= _SMALL_CAP or (wanted is not None and wanted <= cap):
             continue
