@@ -25,9 +25,18 @@ _SERVER_IDLE_MARGIN = 60
 # Seconds after which a connection is not used again, by provider.
 _RECYCLE = {
     Provider.SELF_MANAGED: (1800, "half an hour"),
-    Provider.RDS: (1800, "well below the 8 hours after which RDS drops idle connections"),
-    Provider.AURORA: (1800, "well below the 8 hours after which Aurora drops idle connections"),
-    Provider.AURORA_SERVERLESS: (1800, "well below the 8 hours after which Aurora drops idle connections"),
+    Provider.RDS: (
+        1800,
+        "half an hour; set endpoint.idleTimeout where the network drops idle connections earlier",
+    ),
+    Provider.AURORA: (
+        1800,
+        "half an hour; set endpoint.idleTimeout where the network drops idle connections earlier",
+    ),
+    Provider.AURORA_SERVERLESS: (
+        1800,
+        "half an hour; set endpoint.idleTimeout where the network drops idle connections earlier",
+    ),
     Provider.CLOUD_SQL: (300, "half of the 10 minutes after which Google's network drops idle connections"),
     Provider.ALLOY_DB: (300, "half of the 10 minutes after which Google's network drops idle connections"),
     Provider.AZURE: (300, "Azure's network drops idle connections after 4 to 10 minutes"),
