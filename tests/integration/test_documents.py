@@ -29,6 +29,7 @@ RUN_ELSEWHERE = {
         "tests/cluster/operator_process.py",
         '"kustomize", str(REPOSITORY / "deploy")',
     ),
+    "pip install 'poolbudget[operator]'": ("pyproject.toml", "operator = ["),
     "pip install 'poolbudget[simulate]'": ("pyproject.toml", "simulate = ["),
     "poolbudget simulate --list": ("tests/unit/test_simulate_command.py", 'simulate("--list")'),
     "poolbudget simulate -f my.yaml": ("tests/unit/test_simulate_command.py", 'simulate("-f", mine'),
