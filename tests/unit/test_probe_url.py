@@ -1,6 +1,8 @@
 """URLs as people have them, and errors that never tell the password."""
 
+import asyncio
 import ssl
+import struct
 
 import pytest
 from hypothesis import given
@@ -93,3 +95,25 @@ async def test_network_trouble_is_told_apart(url: str, reason: Reason, words: st
     await probe.close()
     assert caught.value.reason is reason
     assert words in caught.value.message
+
+
+async def test_a_token_from_a_file_is_struck_out_like_a_password() -> None:
+    """It is in no URL, and the other side may repeat it."""
+    token = "token-that-nobody-may-see"
+
+    async def repeat(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        body = b"SFATAL\0C28P01\0Mno entry with " + token.encode() + b"\0\0"
+        writer.write(b"E" + struct.pack("!I", len(body) + 4) + body)
+        await writer.drain()
+        await reader.read(1024)
+        writer.close()
+
+    server = await asyncio.start_server(repeat, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    probe = DatabaseProbe(f"postgresql://u@127.0.0.1:{port}/x?sslmode=disable", None, lambda: token)
+    with pytest.raises(ProbeFailure) as failure:
+        await probe.look()
+    await probe.close()
+    server.close()
+    assert failure.value.reason is Reason.AUTHENTICATION_FAILED
+    assert "no entry with ***" in failure.value.message
