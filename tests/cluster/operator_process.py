@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import time
 import urllib.request
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -15,6 +17,7 @@ from cluster.processes import Workspace, free_port
 
 REPOSITORY = Path(__file__).parents[2]
 _NAMESPACE = "poolbudget-system"
+_PATIENCE = 60.0
 
 
 def install(cluster: Cluster) -> None:
@@ -23,7 +26,17 @@ def install(cluster: Cluster) -> None:
     manifests = [item for item in yaml.safe_load_all(text) if item["kind"] != "Deployment"]
     cluster.apply(*[item for item in manifests if item["kind"] == "Namespace"])
     cluster.apply(*manifests)
-    cluster.kubectl("wait", "--for=condition=Established", "crd/poolbudgets.poolbudget.io", "--timeout=60s")
+    deadline = time.monotonic() + _PATIENCE
+    # `kubectl wait` ends with an error where the API server has not written any condition yet.
+    while not _is_established(cluster.get("crd", "poolbudgets.poolbudget.io")):
+        if time.monotonic() > deadline:
+            raise AssertionError(f"the CustomResourceDefinition is not established after {_PATIENCE:.0f} s")
+        time.sleep(0.1)
+
+
+def _is_established(crd: dict[str, Any]) -> bool:
+    conditions = (crd.get("status") or {}).get("conditions") or []
+    return any(item["type"] == "Established" and item["status"] == "True" for item in conditions)
 
 
 class OperatorProcess:

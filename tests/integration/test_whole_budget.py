@@ -59,7 +59,9 @@ async def test_others_take_what_they_really_hold(
 ) -> None:
     """The targets' own role is not among them but for what no pod may open: here none runs."""
     manifest = probing(namespace, applicationRole="app")
-    cluster.apply(deployment(namespace), secret(namespace, "database", url=own_postgres.url()), manifest)
+    cluster.apply(
+        deployment(namespace, replicas=0), secret(namespace, "database", url=own_postgres.url()), manifest
+    )
     usable(cluster, namespace, 155)
     async with connections(own_postgres.url(), 40, "metabase"):
         # And the probe itself.
