@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import importlib
 import multiprocessing
 import resource
 import signal
@@ -19,12 +18,15 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from poolbudget.capacity.admin_console import AdminConsole
 from poolbudget.capacity.failures import ProbeFailure
 from poolbudget.capacity.pooler import AdminFigures
 from poolbudget.capacity.probe import DatabaseProbe, Report
 from poolbudget.resource.conditions import Reason
+
+if TYPE_CHECKING:
+    from poolbudget.capacity.admin_console import AdminConsole
 
 _PATIENCE = 45.0
 """Seconds after which a child that has not answered is ended; its own timeouts are well below."""
@@ -32,12 +34,17 @@ _PATIENCE = 45.0
 _MOST_MEMORY = 512 * 2**20
 _MOST_CPU = 30
 
-# What children would import each by themselves is imported once, before they are forked.
-for _needed in ("asyncpg", "sqlalchemy.dialects.postgresql.asyncpg"):
-    importlib.import_module(_needed)
-
 _context = multiprocessing.get_context("forkserver")
-_context.set_forkserver_preload(["poolbudget.capacity.child"])
+# What children would import each by themselves is imported once, before they are forked; the operator
+# itself does not need it.
+_context.set_forkserver_preload(
+    [
+        "poolbudget.capacity.child",
+        "poolbudget.capacity.admin_console",
+        "asyncpg",
+        "sqlalchemy.dialects.postgresql.asyncpg",
+    ]
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,6 +202,8 @@ class Probes:
             return None, None
         try:
             if self._console is None:
+                from poolbudget.capacity.admin_console import AdminConsole  # noqa: PLC0415 - see preload
+
                 self._console = AdminConsole(question.admin_url)
             return await self._console.figures(), None
         except ProbeFailure as failure:
