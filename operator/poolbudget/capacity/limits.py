@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from poolbudget.capacity.consumers import NOBODY, Others
 from poolbudget.capacity.pooler import PoolerLimits
@@ -48,10 +48,6 @@ class ServerLimits:
         """Connections that an ordinary role never gets."""
         return self.superuser_reserved + self.reserved + self.provider_reserved
 
-    def allows_less_than(self, other: ServerLimits) -> bool:
-        """Whether any limit is lower than the other's."""
-        return any(mine < theirs for mine, theirs in zip(self._bounds(), other._bounds(), strict=True))
-
     def allows_more_than(self, other: ServerLimits) -> bool:
         """Whether any limit is higher than the other's."""
         return any(mine > theirs for mine, theirs in zip(self._bounds(), other._bounds(), strict=True))
@@ -59,18 +55,12 @@ class ServerLimits:
     def lower_of(self, other: ServerLimits) -> ServerLimits:
         """These limits, none of them above the other's."""
         reserved = max(self.server_reserved, other.server_reserved)
-        return ServerLimits(
-            min(self.max_connections, other.max_connections),
-            reserved - self.reserved - self.provider_reserved,
-            self.reserved,
-            self.provider_reserved,
-            _least(self.role_limit, other.role_limit),
-            _least(self.database_limit, other.database_limit),
-            self.version,
-            self.in_recovery,
-            self.idle_session_timeout,
-            self.has_pooler,
-            self.sees_all,
+        return replace(
+            self,
+            max_connections=min(self.max_connections, other.max_connections),
+            superuser_reserved=reserved - self.reserved - self.provider_reserved,
+            role_limit=_least(self.role_limit, other.role_limit),
+            database_limit=_least(self.database_limit, other.database_limit),
         )
 
     def _bounds(self) -> tuple[float, float, float, float]:

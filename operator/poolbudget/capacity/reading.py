@@ -51,6 +51,11 @@ class Reading:
         """Whether the probe has not come back even once."""
         return self.limits is None and self.failure is None and self.awaited is None
 
+    @property
+    def is_settled(self) -> bool:
+        """Whether nothing waits to be seen a second time."""
+        return self.awaited is None and self.awaited_admin is None and self.awaited_host is None
+
 
 def confirmed(reading: Reading, fresh: ServerLimits, last: ServerLimits | None) -> Reading:
     """The reading after another look: less counts at once, more only when two looks in a row agree.

@@ -202,11 +202,17 @@ def _entry(item: Any) -> Entry:
 
 def _last_written(manifest: Object, budget: BudgetReference) -> float | None:
     """The API server's time of our last write, rounded up; None where it keeps no record of it."""
-    for entry in manifest["metadata"].get("managedFields") or []:
+    time = seconds(_our_record(manifest["metadata"], budget).get("time"))
+    return None if time is None else time + 1.0
+
+
+def _our_record(metadata: Object, budget: BudgetReference) -> Object:
+    """The API server's record of what we applied and when; empty where it keeps none."""
+    for entry in metadata.get("managedFields") or []:
         if entry.get("operation") == "Apply" and entry.get("manager") == budget.field_manager:
-            time = seconds(entry.get("time"))
-            return None if time is None else time + 1.0
-    return None
+            found: Object = entry
+            return found
+    return {}
 
 
 def _history_text(history: History) -> str:
@@ -274,12 +280,13 @@ def differs(wanted_map: WantedConfigMap, budget: BudgetReference, live: Object |
         return True
     have = live["metadata"]
     labels, annotations = have.get("labels") or {}, have.get("annotations") or {}
+    data = wanted_map.data
     same = (
         _labels(budget).items() <= labels.items()
         and _annotations(wanted_map).items() <= annotations.items()
-        and wanted_map.data.items() <= (live.get("data") or {}).items()
+        and data.items() <= (live.get("data") or {}).items()
         and annotations.get(SIZE_KEYS) == wanted_map.other_size_keys
-        and _keys_of_ours(have, budget) <= wanted_map.data.keys()
+        and _keys_of_ours(have, budget) <= data.keys()
         and wanted_map.owned == _is_owned(have, budget)
     )
     return not same
@@ -287,11 +294,8 @@ def differs(wanted_map: WantedConfigMap, budget: BudgetReference, live: Object |
 
 def _keys_of_ours(metadata: Object, budget: BudgetReference) -> set[str]:
     """The keys that are there because we wrote them: one that is wanted no longer must go."""
-    for entry in metadata.get("managedFields") or []:
-        if entry.get("operation") == "Apply" and entry.get("manager") == budget.field_manager:
-            fields = (entry.get("fieldsV1") or {}).get("f:data") or {}
-            return {name.removeprefix("f:") for name in fields if name.startswith("f:")}
-    return set()
+    fields = (_our_record(metadata, budget).get("fieldsV1") or {}).get("f:data") or {}
+    return {name.removeprefix("f:") for name in fields if name.startswith("f:")}
 
 
 def _is_owned(metadata: Object, budget: BudgetReference) -> bool:

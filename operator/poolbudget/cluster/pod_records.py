@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from poolbudget.cluster.api import Object
+from poolbudget.cluster.references import environment_references, volume_references
 from poolbudget.planning.charges import PodFacts
 from poolbudget.planning.inputs import PodStage, TargetKey
 from poolbudget.resource.times import seconds
@@ -166,7 +167,7 @@ def _owner(metadata: Object, labels: Object) -> TargetKey | None:
 def _consumptions(pod: Object) -> Iterator[Consumption]:
     """The ConfigMaps that a pod's containers read, each with their starts."""
     spec, status = pod.get("spec") or {}, pod.get("status") or {}
-    in_volumes = set(_volume_references(spec))
+    in_volumes = {reference.get("name", "") for reference in volume_references(spec)}
     starts: dict[str, list[float | None]] = {name: [None] for name in in_volumes}
     running: dict[str, list[bool]] = defaultdict(list)
     for field, is_init in (("containers", False), ("initContainers", True)):
@@ -175,7 +176,7 @@ def _consumptions(pod: Object) -> Iterator[Consumption]:
             state = states.get(container["name"], {})
             if is_init and "terminated" in (state.get("state") or {}):
                 continue
-            for name in set(_environment_references(container)):
+            for name in {reference.get("name", "") for reference in environment_references(container)}:
                 starts.setdefault(name, []).append(_last_start(state))
                 running[name].append("running" in (state.get("state") or {}))
     for name, found in sorted(starts.items()):
@@ -188,24 +189,6 @@ def _consumptions(pod: Object) -> Iterator[Consumption]:
             has_run=bool(known) or (name in in_volumes and _runs(status)),
             is_running=all(running[name]),
         )
-
-
-def _environment_references(container: Object) -> Iterator[str]:
-    for source in container.get("envFrom") or []:
-        if "configMapRef" in source:
-            yield source["configMapRef"].get("name", "")
-    for variable in container.get("env") or []:
-        reference = (variable.get("valueFrom") or {}).get("configMapKeyRef")
-        if reference:
-            yield reference.get("name", "")
-
-
-def _volume_references(spec: Object) -> Iterator[str]:
-    for volume in spec.get("volumes") or []:
-        sources = [volume, *((volume.get("projected") or {}).get("sources") or [])]
-        for source in sources:
-            if source.get("configMap"):
-                yield source["configMap"].get("name", "")
 
 
 def _last_start(status: Object) -> float | None:

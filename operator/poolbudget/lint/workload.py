@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
+from poolbudget.cluster.api import Object
 from poolbudget.cluster.facts import Facts
+from poolbudget.cluster.references import environment_references, volume_references
 from poolbudget.planning.inputs import UpdateMode
 from poolbudget.recipes.render import rendered
 from poolbudget.resource.target import TargetSpec
 
 Found = Iterator[tuple[str, str]]
-Reference = dict[str, Any]
 
 _RELOADERS = (
     "reloader.stakater.com/auto",
@@ -20,21 +20,16 @@ _RELOADERS = (
 )
 
 
-def references(template: dict[str, Any], name: str) -> Iterator[Reference]:
+def references(template: Object, name: str) -> Iterator[Object]:
     """Each place where a pod template refers to a ConfigMap: envFrom, env, or a volume."""
     spec = template.get("spec") or {}
-    found: list[Reference] = []
+    found = list(volume_references(spec))
     for container in [*(spec.get("containers") or []), *(spec.get("initContainers") or [])]:
-        found += [source.get("configMapRef") or {} for source in container.get("envFrom") or []]
-        for variable in container.get("env") or []:
-            found.append((variable.get("valueFrom") or {}).get("configMapKeyRef") or {})
-    for volume in spec.get("volumes") or []:
-        sources = [volume, *((volume.get("projected") or {}).get("sources") or [])]
-        found += [source.get("configMap") or {} for source in sources]
+        found += environment_references(container)
     return (reference for reference in found if reference.get("name") == name)
 
 
-def _read_targets(facts: Facts) -> Iterator[tuple[TargetSpec, dict[str, Any]]]:
+def _read_targets(facts: Facts) -> Iterator[tuple[TargetSpec, Object]]:
     """The targets whose workloads exist, with their pod templates."""
     for spec in facts.observed.spec.targets:
         template = facts.template(spec.key)

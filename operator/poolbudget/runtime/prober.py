@@ -144,9 +144,7 @@ class Prober:
                 if answer.report is None:
                     wait, retry = min(retry, interval), min(2 * retry, interval)
                 else:
-                    is_sure = reading.awaited is None and reading.awaited_admin is None
-                    is_sure = is_sure and reading.awaited_host is None
-                    wait, retry = interval if is_sure else _FIRST_RETRY, _FIRST_RETRY
+                    wait, retry = interval if reading.is_settled else _FIRST_RETRY, _FIRST_RETRY
                 await asyncio.sleep(wait * random.uniform(1 - _JITTER, 1 + _JITTER))  # noqa: S311
         finally:
             await child.close()
