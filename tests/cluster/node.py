@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
 import json
@@ -17,7 +18,7 @@ import yaml
 from cluster import packages
 from cluster.binaries import program
 from cluster.control_plane import ControlPlane
-from cluster.processes import free_port
+from cluster.processes import control_groups, free_port, pids_below
 
 IMAGE = "poolbudget.io/test/python:local"
 """An image that holds one program; Python comes from the machine, mounted read-only."""
@@ -52,10 +53,15 @@ class Node:
 
     def kill_containers_of(self, pod_uid: str) -> int:
         """`kill -9` of every process in a pod's containers but the sandbox; returns how many."""
+        of_node = control_groups(self._workspace.folder)
+        of_pod = [
+            Path(at) for group in of_node for at, _, _ in os.walk(group) if at.endswith(f"/pod{pod_uid}")
+        ]
         killed = 0
-        for group in Path("/sys/fs/cgroup").glob(f"**/{self._workspace.folder.name}/**/pod{pod_uid}/*"):
-            for pid in _pids(group):
-                if not _is_pause(pid):
+        # A process is in one group of each hierarchy of version 1.
+        for pid in {pid for group in of_pod for pid in pids_below(group)}:
+            if not _is_pause(pid):
+                with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, 9)
                     killed += 1
         return killed
@@ -239,16 +245,8 @@ def _make_control_groups(name: str) -> None:
                 (group / setting).write_text((hierarchy / setting).read_text())
 
 
-def _pids(group: Path) -> list[int]:
-    try:
-        return [int(pid) for pid in (group / "cgroup.procs").read_text().split()]
-    except OSError:
-        # Gone meanwhile, or between being listed and being read.
-        return []
-
-
 def _is_pause(pid: int) -> bool:
     try:
         return Path(f"/proc/{pid}/cmdline").read_bytes().startswith(b"/pause")
-    except FileNotFoundError:
+    except OSError:
         return True

@@ -137,7 +137,7 @@ def clean_up(folder: Path) -> None:
         return
     _end(list(reversed(_registered(folder))))
     # Containers first: a shim whose container has ended goes by itself.
-    for group in _control_groups(folder):
+    for group in control_groups(folder):
         _empty(group)
     _end(_mentioning(folder), grace=1.0)
     _unmount(folder)
@@ -179,16 +179,31 @@ def _end(processes: list[psutil.Process], grace: float = _GRACE) -> None:
     psutil.wait_procs(alive, _GRACE)
 
 
-def _control_groups(folder: Path) -> list[Path]:
+def control_groups(folder: Path) -> list[Path]:
     """The node's control groups carry the folder's name, in each hierarchy of version 1, or in 2."""
     root = Path("/sys/fs/cgroup")
     return [path for path in (root / folder.name, *root.glob(f"*/{folder.name}")) if path.is_dir()]
 
 
+def pids_below(group: Path) -> list[int]:
+    """Of every process in a control group and those below it.
+
+    By os.walk, which passes over what is gone between being listed and being read; Path.glob raises.
+    """
+    return [pid for folder, _, _ in os.walk(group) for pid in _pids(Path(folder))]
+
+
+def _pids(group: Path) -> list[int]:
+    try:
+        return [int(pid) for pid in (group / "cgroup.procs").read_text().split()]
+    except OSError:
+        return []
+
+
 def _empty(group: Path) -> None:
     deadline = time.monotonic() + _GRACE
     while time.monotonic() < deadline:
-        pids = [int(pid) for path in group.rglob("cgroup.procs") for pid in path.read_text().split()]
+        pids = pids_below(group)
         if not pids:
             break
         for pid in pids:
