@@ -62,7 +62,8 @@ def test_pods_start_with_the_published_sizes_and_new_ones_with_smaller_ones(
     cluster.apply(budget(namespace))
     # One step of the autoscaler from 2 pods is 4 pods; 4 more may come, and 8 end beside all of them.
     wait_for_sizes(cluster, namespace, (24, 10))
-    eventually(lambda: read_sizes(cluster, namespace), lambda seen: len(seen) == 2 and all(seen))
+    # Until then kubectl says that they are waiting to start, and what they read is not decided.
+    eventually(lambda: read_sizes(cluster, namespace), lambda seen: seen == ["sizes 24 10"] * 2)
     cluster.kubectl(
         *("patch", "hpa", "api", f"--namespace={namespace}"),
         '--patch={"spec": {"minReplicas": 4}}',
