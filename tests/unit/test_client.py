@@ -2,11 +2,16 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from sqlalchemy.ext.asyncio import create_async_engine
+from sqlalchemy.pool import AsyncAdaptedQueuePool, NullPool, QueuePool
 
+from poolbudget import client
 from poolbudget.client import PoolSizesError, pool_sizes
+from poolbudget.client.engine import following_of
+from poolbudget.client.pool import ResizableQueuePool
 
 
 async def test_an_engine_in_three_lines() -> None:
@@ -47,3 +52,88 @@ def test_it_is_light() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def mounted(folder: Path, **files: str) -> Path:
+    for name, content in files.items():
+        (folder / name).write_text(content)
+    return folder
+
+
+def test_plain_sqlalchemy_where_nothing_is_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    engine = client.create_engine("postgresql+psycopg://h/x", folder=tmp_path, pool_size=4)
+    assert type(engine.pool) is QueuePool
+    assert engine.pool.size() == 4
+    [record] = caplog.records
+    assert f"no POOL_SIZE in the environment, nothing in {tmp_path}" in record.getMessage()
+
+
+def test_sizes_and_settings_from_files(tmp_path: Path) -> None:
+    folder = mounted(tmp_path, POOL_SIZE="7\n", MAX_OVERFLOW="3", POOL_RECYCLE="300", POOL_CLASS="QueuePool")
+    engine = client.create_async_engine("postgresql+asyncpg://h/x", folder=folder)
+    pool = engine.sync_engine.pool
+    assert isinstance(pool, AsyncAdaptedQueuePool)
+    assert (pool.size(), pool._max_overflow, pool._recycle) == (7, 3, 300)
+
+
+def test_the_environment_comes_first_and_is_not_mixed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = mounted(tmp_path, A_POOL_SIZE="7", A_MAX_OVERFLOW="3", A_POOL_RECYCLE="300")
+    monkeypatch.setenv("A_POOL_SIZE", "2")
+    monkeypatch.setenv("A_MAX_OVERFLOW", "1")
+    engine = client.create_engine("postgresql+psycopg://h/x", prefix="A_", folder=folder)
+    assert (engine.pool.size(), engine.pool._recycle) == (2, -1)  # type: ignore[attr-defined]
+
+
+def test_the_callers_own_arguments_win(tmp_path: Path) -> None:
+    folder = mounted(
+        tmp_path,
+        POOL_SIZE="7",
+        MAX_OVERFLOW="3",
+        POOL_RECYCLE="300",
+        POOL_BUDGET="orders",
+        uid="0a1b2c3d-1111-2222-3333-3f2a9c51d7e0",
+        orders="",
+    )
+    engine = client.create_engine("postgresql+psycopg://h/x", folder=folder, pool_size=4, pool_recycle=90)
+    assert (engine.pool.size(), engine.pool._recycle) == (4, 90)  # type: ignore[attr-defined]
+    assert following_of(engine) is None
+    followed = client.create_engine("postgresql+psycopg://h/x", folder=folder, pool_recycle=90)
+    assert (followed.pool.size(), followed.pool._recycle) == (7, 90)  # type: ignore[attr-defined]
+    assert following_of(followed) is not None
+
+
+def test_the_pods_own_share_comes_before_the_start(tmp_path: Path) -> None:
+    share = '{"revision": 9, "poolSize": 12, "maxOverflow": 5}'
+    uid = "0a1b2c3d-1111-2222-3333-3f2a9c51d7e0"
+    files = {"POOL_SIZE": "1", "MAX_OVERFLOW": "0", "POOL_BUDGET": "orders", "orders": share, "uid": uid}
+    engine = client.create_engine("postgresql+psycopg://h/x", folder=mounted(tmp_path, **files))
+    assert isinstance(engine.pool, ResizableQueuePool)
+    assert (engine.pool.size(), engine.pool.cap) == (12, 17)
+
+
+@pytest.mark.parametrize("missing", ["uid", "orders", "POOL_BUDGET"])
+def test_without_the_volume_there_is_nothing_to_follow(tmp_path: Path, missing: str) -> None:
+    files = {
+        "POOL_SIZE": "3",
+        "MAX_OVERFLOW": "0",
+        "POOL_BUDGET": "orders",
+        "orders": "",
+        "uid": "0a1b2c3d-1111-2222-3333-3f2a9c51d7e0",
+    }
+    del files[missing]
+    engine = client.create_engine("postgresql+psycopg://h/x", folder=mounted(tmp_path, **files))
+    assert following_of(engine) is None
+    assert engine.pool.size() == 3  # type: ignore[attr-defined]
+
+
+def test_a_null_pool_follows_nothing(tmp_path: Path) -> None:
+    folder = mounted(tmp_path, POOL_CLASS="NullPool", POOL_BUDGET="orders", orders="", uid="x")
+    engine = client.create_engine("postgresql+psycopg://h/x", folder=folder)
+    assert type(engine.pool) is NullPool
+
+
+def test_sizes_that_make_no_sense_stop_the_start(tmp_path: Path) -> None:
+    with pytest.raises(PoolSizesError, match="POOL_SIZE must be a whole number from 1"):
+        client.create_engine("postgresql+psycopg://h/x", folder=mounted(tmp_path, POOL_SIZE="0"))

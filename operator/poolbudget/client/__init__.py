@@ -1,9 +1,10 @@
-"""What applications import: the pool sizes and engine settings that PoolBudget gave to this container.
+"""What applications import: engines with the sizes and settings that PoolBudget gave to this pod.
 
 Needs neither kopf nor kubernetes, only what SQLAlchemy brings.
 """
 
-from poolbudget.client.engine import engine_options
+from poolbudget.client.engine import create_async_engine, create_engine
 from poolbudget.client.environment import PoolSizesError, pool_sizes
+from poolbudget.client.options import engine_options
 
-__all__ = ["PoolSizesError", "engine_options", "pool_sizes"]
+__all__ = ["PoolSizesError", "create_async_engine", "create_engine", "engine_options", "pool_sizes"]

@@ -1,124 +1,195 @@
-"""Everything that a ConfigMap says of an engine, as arguments for SQLAlchemy."""
+"""Engines as SQLAlchemy makes them, with the sizes and settings that PoolBudget gave to this pod."""
 
 from __future__ import annotations
 
+import itertools
+import logging
 import os
-import uuid
-from collections.abc import Callable, Mapping
+import weakref
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
-from sqlalchemy import pool
+import sqlalchemy
+import sqlalchemy.ext.asyncio
+from sqlalchemy import Engine, event, pool
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.ext.asyncio import AsyncEngine
 
-from poolbudget.client.environment import PoolSizesError, pool_sizes
+from poolbudget.client.environment import PoolSizesError
+from poolbudget.client.following import Following, Source
+from poolbudget.client.options import engine_options
+from poolbudget.client.pool import AsyncResizableQueuePool, ResizableQueuePool
+from poolbudget.client.settings import folder_of, read_settings
+from poolbudget.client.share import Share
+from poolbudget.client.signals import notice_sigterm
+from poolbudget.client.watch import watcher
 
-_POOLS = {
-    "AsyncAdaptedQueuePool": pool.AsyncAdaptedQueuePool,
-    "QueuePool": pool.QueuePool,
-    "NullPool": pool.NullPool,
-}
-_SESSION: dict[str, tuple[str, Callable[[str], Any]]] = {
-    "DATABASE_JIT": ("jit", str),
-    "CLIENT_CONNECTION_CHECK_INTERVAL": ("client_connection_check_interval", str),
-}
+logger = logging.getLogger(__name__)
+
+_SIZES = frozenset({"pool_size", "max_overflow", "poolclass", "pool"})
+_index = itertools.count()
+_followed: weakref.WeakKeyDictionary[Engine, Following] = weakref.WeakKeyDictionary()
+_left_to_parent: list[pool.Pool] = []
 
 
-def engine_options(
-    prefix: str = "", environment: Mapping[str, str] | None = None, driver: str | None = None
-) -> dict[str, Any]:
-    """Arguments for `create_async_engine` or `create_engine`: sizes, and the recipe's settings.
+def create_async_engine(
+    url: str | URL, *, prefix: str = "", folder: str | os.PathLike[str] | None = None, **overrides: Any
+) -> AsyncEngine:
+    """SQLAlchemy's `create_async_engine`, with what PoolBudget says of this pod's pools.
 
-        engine = create_async_engine(url, **engine_options())
+        engine = create_async_engine("postgresql+asyncpg://orders@db/orders")
 
-    `prefix` is the target's `configMap.keyPrefix`. `driver` is asyncpg, psycopg or psycopg2; by default
-    asyncpg, and psycopg where POOL_CLASS is QueuePool, which no async engine takes. What the environment
-    does not say stays SQLAlchemy's default; a NullPool gets no sizes, which it refuses.
+    Sizes and settings come from the environment (`envFrom` with the target's ConfigMap), or from the files
+    of `folder`, by default /etc/poolbudget. `prefix` is the target's `configMap.keyPrefix`. Where the folder
+    also holds the pod's own share the pool follows that while it runs, and says so in the database
+    (docs/applications.md). `overrides` are SQLAlchemy's arguments; they win. With sizes or a pool class of
+    one's own the engine does not follow anything.
 
-    Raises PoolSizesError for sizes that are missing, and for values that make no sense.
+    Where there is nothing to read the engine is SQLAlchemy's, with one warning. Raises PoolSizesError for
+    sizes that make no sense.
     """
-    values = os.environ if environment is None else environment
-    options: dict[str, Any] = {}
-    pool_class = values.get(f"{prefix}POOL_CLASS")
-    if pool_class is not None:
-        options["poolclass"] = _known(f"{prefix}POOL_CLASS", pool_class, _POOLS)
-    if pool_class != "NullPool":
-        options |= pool_sizes(prefix, values)
-        options |= _converted(values, prefix, {"POOL_TIMEOUT": ("pool_timeout", float)})
-    options |= _converted(
-        values, prefix, {"POOL_RECYCLE": ("pool_recycle", int), "POOL_PRE_PING": ("pool_pre_ping", _truth)}
+    options, following = _options(make_url(url), prefix, folder, overrides, is_async=True)
+    engine = sqlalchemy.ext.asyncio.create_async_engine(url, **options)
+    if following is not None:
+        _follow(engine.sync_engine, following)
+    return engine
+
+
+def create_engine(
+    url: str | URL, *, prefix: str = "", folder: str | os.PathLike[str] | None = None, **overrides: Any
+) -> Engine:
+    """SQLAlchemy's `create_engine`, as `create_async_engine` here. Raises PoolSizesError."""
+    options, following = _options(make_url(url), prefix, folder, overrides, is_async=False)
+    engine = sqlalchemy.create_engine(url, **options)
+    if following is not None:
+        _follow(engine, following)
+    return engine
+
+
+def following_of(engine: Engine | AsyncEngine) -> Following | None:
+    """What an engine's pool follows; None for one that follows nothing."""
+    return _followed.get(engine.sync_engine if isinstance(engine, AsyncEngine) else engine)
+
+
+def _options(
+    url: URL,
+    prefix: str,
+    folder: str | os.PathLike[str] | None,
+    overrides: dict[str, Any],
+    *,
+    is_async: bool,
+) -> tuple[dict[str, Any], Following | None]:
+    place = folder_of(folder)
+    settings = read_settings(prefix, place)
+    if not settings:
+        logger.warning(
+            "PoolBudget has said nothing of this pool (no %sPOOL_SIZE in the environment, nothing in %s): "
+            "it has SQLAlchemy's own sizes",
+            prefix,
+            place,
+        )
+        return overrides, None
+    options = engine_options(prefix, settings, _driver(url))
+    if options.get("poolclass") in (pool.QueuePool, pool.AsyncAdaptedQueuePool):
+        # One ConfigMap may serve engines of both kinds.
+        options["poolclass"] = pool.AsyncAdaptedQueuePool if is_async else pool.QueuePool
+    following = None
+    if not _SIZES & overrides.keys() and options.get("poolclass") is not pool.NullPool:
+        following = _following(settings, prefix, place, options)
+    if following is not None:
+        options["poolclass"] = _bound(AsyncResizableQueuePool if is_async else ResizableQueuePool, following)
+    arguments = {**options.pop("connect_args", {}), **overrides.pop("connect_args", {})}
+    if _SIZES & overrides.keys():
+        options = {key: value for key, value in options.items() if key not in _SIZES}
+    return {**options, **overrides, "connect_args": arguments}, following
+
+
+def _following(
+    settings: Mapping[str, str], prefix: str, folder: Path, options: Mapping[str, Any]
+) -> Following | None:
+    """What there is to follow: a file of the PoolBudget's name, and the pod's UID beside it."""
+    budget = settings.get(f"{prefix}POOL_BUDGET", "")
+    if not budget or "/" in budget:
+        return None
+    source = Source(folder / budget, folder / "uid")
+    pod = source.pod()
+    if pod is None or not source.file.exists():
+        return None
+    following = Following(
+        source, pod, budget, next(_index), Share(0, options["pool_size"], options["max_overflow"])
     )
-    driver = driver or ("psycopg" if pool_class == "QueuePool" else "asyncpg")
-    arguments = _known("driver", driver, _DRIVERS)(values, prefix)
-    return {**options, "connect_args": arguments} if arguments else options
+    following.read_first()
+    return following
 
 
-def _asyncpg(values: Mapping[str, str], prefix: str) -> dict[str, Any]:
-    """What asyncpg is told at each connect (asyncpg.connect, sqlalchemy.dialects.postgresql.asyncpg)."""
-    arguments = _converted(
-        values,
-        prefix,
-        {
-            "STATEMENT_CACHE_SIZE": ("statement_cache_size", int),
-            "PREPARED_STATEMENT_CACHE_SIZE": ("prepared_statement_cache_size", int),
-            "COMMAND_TIMEOUT": ("command_timeout", float),
-            "DATABASE_SSL": ("ssl", str),
-            "DATABASE_HOST": ("host", str),
-            "UNIQUE_STATEMENT_NAMES": ("prepared_statement_name_func", _truth),
-        },
-    )
-    if arguments.get("ssl") == "disable":
-        arguments["ssl"] = False
-    if arguments.pop("prepared_statement_name_func", False):
-        arguments["prepared_statement_name_func"] = lambda: f"__asyncpg_{uuid.uuid4()}__"
-    server = _converted(values, prefix, _SESSION)
-    return {**arguments, "server_settings": server} if server else arguments
+def _bound(pool_class: type[ResizableQueuePool], following: Following) -> type[ResizableQueuePool]:
+    """The pool class for one engine: `create_engine` passes a pool no arguments of ours."""
+
+    class Followed(pool_class):  # type: ignore[misc,valid-type]
+        def __init__(self, creator: Any, *arguments: Any, **named: Any) -> None:
+            named.setdefault("hooks", following)
+            named.setdefault("holds_back", True)
+            super().__init__(creator, *arguments, **named)
+
+    Followed.__name__ = Followed.__qualname__ = pool_class.__name__
+    return Followed
 
 
-def _psycopg2(values: Mapping[str, str], prefix: str) -> dict[str, Any]:
-    """The same in libpq's words (PostgreSQL manual, 34.1.2)."""
-    arguments = _converted(values, prefix, {"DATABASE_SSL": ("sslmode", str), "DATABASE_HOST": ("host", str)})
-    session = _converted(values, prefix, _SESSION)
-    timeout = _converted(values, prefix, {"COMMAND_TIMEOUT": ("seconds", float)}).get("seconds")
-    if timeout is not None:
-        session["statement_timeout"] = f"{round(1000 * timeout)}ms"
-    if session:
-        arguments["options"] = " ".join(f"-c {name}={value}" for name, value in session.items())
-    return arguments
+def _driver(url: URL) -> str:
+    name = url.get_driver_name()
+    return {"psycopg_async": "psycopg"}.get(name, name)
 
 
-def _psycopg(values: Mapping[str, str], prefix: str) -> dict[str, Any]:
-    """As psycopg2, and no prepared statements where those of asyncpg are off, too."""
-    arguments = _psycopg2(values, prefix)
-    if values.get(f"{prefix}STATEMENT_CACHE_SIZE") == "0":
-        arguments["prepare_threshold"] = None
-    return arguments
+def _follow(engine: Engine, following: Following) -> None:
+    _followed[engine] = following
+    share = following.applied
+    engine.pool.set_sizes(share.pool_size, share.max_overflow)  # type: ignore[attr-defined]
+
+    @event.listens_for(engine, "do_connect")
+    def name_it(_dialect: Any, _record: Any, _arguments: Any, named: dict[str, Any]) -> None:
+        if engine.dialect.driver == "asyncpg":
+            server = dict(named.get("server_settings") or {})
+            server["application_name"] = following.label(server.get("application_name") or _own_name())
+            named["server_settings"] = server
+        else:
+            named["application_name"] = following.label(named.get("application_name") or _own_name())
+
+    notice_sigterm()
+    _watch(engine, following)
 
 
-def _converted(
-    values: Mapping[str, str], prefix: str, names: Mapping[str, tuple[str, Callable[[str], Any]]]
-) -> dict[str, Any]:
-    """Those of the keys that are set, under SQLAlchemy's and asyncpg's names."""
-    found: dict[str, Any] = {}
-    for key, (name, convert) in names.items():
-        text = values.get(f"{prefix}{key}")
-        if text is None:
-            continue
-        try:
-            found[name] = convert(text)
-        except ValueError:
-            raise PoolSizesError(f"{prefix}{key} makes no sense: {text!r}") from None
-    return found
+def _own_name() -> str:
+    return os.environ.get("PGAPPNAME", "")
 
 
-def _truth(text: str) -> bool:
-    if text not in ("true", "false"):
-        raise ValueError(text)
-    return text == "true"
+def _watch(engine: Engine, following: Following) -> None:
+    followed = weakref.ref(engine)
+
+    def look() -> bool:
+        engine = followed()
+        if engine is None:
+            return False
+        following.look(engine.pool)  # type: ignore[arg-type]
+        return True
+
+    watcher.add(following.folder, look)
 
 
-def _known(name: str, text: str, known: Mapping[str, Any]) -> Any:
-    if text not in known:
-        raise PoolSizesError(f"{name} must be one of {', '.join(known)}, not {text!r}")
-    return known[text]
+def _after_fork() -> None:
+    """A worker process has pools of its own: what is open belongs to its parent."""
+    watcher.begin_anew()
+    for engine, following in list(_followed.items()):
+        # Kept for good, so that the garbage collector does not close the parent's connections.
+        _left_to_parent.append(engine.pool)
+        following.begin_anew()
+        engine.dispose(close=False)
+        engine.pool.rests = False  # type: ignore[attr-defined]
+        notice_sigterm()
+        _watch(engine, following)
 
 
-_DRIVERS = {"asyncpg": _asyncpg, "psycopg": _psycopg, "psycopg2": _psycopg2}
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
+
+__all__ = ["PoolSizesError", "create_async_engine", "create_engine", "following_of"]
