@@ -87,7 +87,7 @@ def test_terminating_pods_never_make_room_for_scaling() -> None:
     before = coming_pods(target(workload, pods(30)), ReserveFor.NEXT_STEP)
     assert before == ComingPods(8 + 15, 15)
     in_rollout = coming_pods(target(workload, pods(23, terminating=7)), ReserveFor.NEXT_STEP)
-    assert in_rollout == ComingPods(7 + 8 + 8, 15)
+    assert in_rollout == ComingPods(7 + 8 + 8, 15, missing=7)
 
 
 def test_a_rollout_that_is_under_way_starts_its_surge() -> None:

@@ -56,11 +56,13 @@ class ComingPods:
     """Pods of a target that do not exist yet.
 
     `starting` of them may read what is published now; for the `reserved` ones room is kept at their
-    floor, since a smaller size is published before they start.
+    floor, since a smaller size is published before they start. `missing` of the starting ones are asked for
+    already.
     """
 
     starting: int
     reserved: int
+    missing: int = 0
 
 
 def coming_pods(target: Target, reserve_for: ReserveFor) -> ComingPods:
@@ -78,19 +80,20 @@ def coming_pods(target: Target, reserve_for: ReserveFor) -> ComingPods:
         return ComingPods(0 if target.pods else unseen, 0)
     replicas = [pod for pod in target.pods if pod.is_replica]
     live = sum(pod.stage in _LIVE for pod in replicas)
-    terminating = len(replicas) - live
+    terminating = sum(pod.stage in _ENDING for pod in replicas)
     possible = _possible_new(workload, live) + _replaceable(workload, terminating)
     if reserve_for is ReserveFor.MAX_REPLICAS:
-        return ComingPods(max(possible, 0 if live else 1), 0)
+        return ComingPods(max(possible, 0 if live else 1), 0, max(0, workload.desired - live))
     present = max(live, workload.desired)
     if _is_rolling_out(target):
         present = max(present, workload.desired + workload.max_surge.rounded_up(workload.desired))
-    starting = present - live
+    missing = starting = present - live
     if reserve_for is ReserveFor.NEXT_STEP:
-        starting += max(_step(workload, present), workload.in_rollout(present, terminating))
+        overlap = workload.next_wave if target.is_in_place else workload.in_rollout
+        starting += max(_step(workload, present), overlap(present, terminating))
     if not workload.desired and not live:
         starting = max(unseen, starting)
-    return ComingPods(starting, max(0, possible - starting))
+    return ComingPods(starting, max(0, possible - starting), missing)
 
 
 def _step(workload: Workload, present: int) -> int:
@@ -117,3 +120,4 @@ def _is_rolling_out(target: Target) -> bool:
 
 
 _LIVE = (PodStage.STARTING, PodStage.RUNNING)
+_ENDING = (PodStage.TERMINATING, PodStage.LOST)

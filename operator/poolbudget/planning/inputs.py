@@ -20,19 +20,22 @@ class UpdateMode(StrEnum):
 
     OFF = "Off"
     INITIAL = "Initial"
+    IN_PLACE = "InPlace"
 
 
 class PodStage(StrEnum):
     """Where a pod is in its life, as far as connections are concerned.
 
-    A pod that has ended (phase Succeeded or Failed) holds nothing and is not handed to the planner. A
-    lost one is gone from the API server although no kubelet has confirmed its end.
+    A pod that has ended (phase Succeeded or Failed) holds nothing and is not handed to the planner, unless
+    its connections still have to be seen to be gone from the database. A lost one is gone from the API
+    server although no kubelet has confirmed its end.
     """
 
     STARTING = "Starting"
     RUNNING = "Running"
     TERMINATING = "Terminating"
     LOST = "Lost"
+    ENDED = "Ended"
 
 
 class SelectPolicy(StrEnum):
@@ -105,11 +108,25 @@ class Charge:
 
 
 @dataclass(frozen=True, slots=True)
+class PodShare:
+    """What a pod that follows its share was told last, None where nothing yet.
+
+    `is_acknowledged`: all of its pools say in the database that they have applied that. A pinned one should
+    have said so long ago: what it holds is not counted on any more, and nothing else is told to it.
+    """
+
+    told: PoolSizes | None = None
+    is_acknowledged: bool = False
+    is_pinned: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Pod:
     """A pod that exists and has not ended. `template` tells the generations of a rollout apart.
 
     A pod without a node holds nothing yet. One that is no replica reads the target's sizes without being
-    one of its workload's pods, such as a Job's.
+    one of its workload's pods, such as a Job's. `share` is None for a pod that reads its sizes at start
+    only; else the target's sizes are what it starts with, and it is told its own.
     """
 
     uid: str
@@ -119,6 +136,12 @@ class Pod:
     template: str = ""
     has_node: bool = True
     is_replica: bool = True
+    share: PodShare | None = None
+
+    @property
+    def is_adjustable(self) -> bool:
+        """Whether it can be told another share."""
+        return self.share is not None and self.stage in (PodStage.STARTING, PodStage.RUNNING)
 
     def allocated(self, cap: int | None) -> int:
         """What the pod may open while `cap` is published (None: nothing is)."""
@@ -207,13 +230,26 @@ class Workload:
         surge = max(0, self.desired + self.max_surge.rounded_up(self.desired) - max(live, self.desired))
         return min(self.desired, surge + max(0, self._wave(self.desired) - terminating))
 
+    def next_wave(self, live: int, terminating: int) -> int:
+        """Pods that a rollout may start before any plan sees them: as `in_rollout`, of one wave only.
+
+        Enough where those that run give up for the next wave what this one needs.
+        """
+        if not self.waves:
+            return 0
+        surge = max(0, live - self.desired)
+        return min(self.desired, max(0, self._wave(self.desired) - surge - terminating))
+
     def _wave(self, replicas: int) -> int:
         return self.max_surge.rounded_up(replicas) + self.max_unavailable.rounded_down(replicas)
 
 
 @dataclass(frozen=True, slots=True)
 class TargetBounds:
-    """What the PoolBudget says of a target; `min_per_pool` None means that none was given."""
+    """What the PoolBudget says of a target; `min_per_pool` None means that none was given.
+
+    `start_per_pool` is the cap that a pod has before it is told its own, where pods follow their shares.
+    """
 
     workers: int = 1
     pools_per_worker: int = 1
@@ -221,6 +257,7 @@ class TargetBounds:
     min_per_pool: int | None = None
     max_per_pool: int | None = None
     weight: int = 1
+    start_per_pool: int = 1
 
     @property
     def floor(self) -> int:
@@ -247,7 +284,8 @@ class Target:
     """One workload bound by the budget; `workload` is None while it does not exist.
 
     A former target is one that the PoolBudget no longer names: nothing is published for it, and what its
-    pods hold counts until they are gone. For one that is off the plan only says what it would publish.
+    pods hold counts until they are gone. For one that is off the plan only says what it would publish. Pods
+    of one that is in place follow shares of their own while they run.
     """
 
     key: TargetKey
@@ -257,13 +295,15 @@ class Target:
     published: PoolSizes | None = None
     is_former: bool = False
     is_off: bool = False
+    is_in_place: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Inputs:
     """Everything the planner looks at; `usable` is None while the capacity is unknown.
 
-    `may_raise` is set once larger shares have been wanted for long enough.
+    `may_raise` is set once larger sizes may be published, `may_grow` once pods that run may be told larger
+    shares.
     """
 
     usable: int | None
@@ -271,3 +311,4 @@ class Inputs:
     reserve_for: ReserveFor = ReserveFor.NEXT_STEP
     pool_size_percent: int = 70
     may_raise: bool = True
+    may_grow: bool = True

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from poolbudget.planning.expected import ComingPods, coming_pods
+from poolbudget.planning.in_place import PodPlan, final_claims, pod_plans, present_claims
 from poolbudget.planning.inputs import Inputs, PodStage, PoolSizes, Target, TargetKey
 from poolbudget.planning.shares import Claim, Group, fair_caps
 from poolbudget.planning.sizes import split_cap
@@ -20,7 +21,8 @@ class TargetPlan:
 
     `sizes` is what the ConfigMap shall say now, None for nothing, and `start` what it may say once it
     may be raised (a cap of `start_cap`). `fair_cap` is what each pool would get if all pods started
-    anew. `allocated` is what the target's pods may open, `certain` what they may open for sure.
+    anew. `allocated` is what the target's pods may open, `certain` what they may open for sure. `shares`
+    has what each pod is to be told that follows its share.
     """
 
     key: TargetKey
@@ -33,11 +35,20 @@ class TargetPlan:
     allocated: int
     certain: int
     arithmetic: str
+    is_in_place: bool = False
+    shares: tuple[PodPlan, ...] = ()
 
     @property
     def held_back(self) -> bool:
         """Whether less than the fair share is told, since other pods hold more than theirs."""
+        if self.is_in_place:
+            return self.waits_to_grow
         return self.start_cap is not None and self.fair_cap is not None and self.start_cap < self.fair_cap
+
+    @property
+    def waits_to_grow(self) -> bool:
+        """Whether a pod that runs could be told more, once others have given it up."""
+        return any(share.waits_to_grow for share in self.shares)
 
     @property
     def waits_to_raise(self) -> bool:
@@ -91,6 +102,11 @@ class Plan:
         """Whether any target could be told more."""
         return any(target.waits_to_raise for target in self.targets)
 
+    @property
+    def shares(self) -> tuple[PodPlan, ...]:
+        """What each pod is to be told that follows its share, of all targets."""
+        return tuple(share for target in self.targets for share in target.shares)
+
 
 def plan(inputs: Inputs) -> Plan:
     """Work out what every target's starting containers may be told, from what the database allows.
@@ -102,19 +118,63 @@ def plan(inputs: Inputs) -> Plan:
     where none is given.
     """
     coming = [coming_pods(target, inputs.reserve_for) for target in inputs.targets]
+    percent, may_grow = inputs.pool_size_percent, inputs.may_grow
+    shares: list[tuple[PodPlan, ...]] = [
+        pod_plans(target, (), (), percent, may_grow) for target in inputs.targets
+    ]
     if inputs.usable is None:
         fair: list[int | None] = [_cap_without_capacity(target) for target in inputs.targets]
         starts = fair
     else:
-        free = inputs.usable - _reserve(inputs.usable, inputs.targets, coming)
+        reserve = _reserve(inputs.usable, inputs.targets, coming)
+        free = inputs.usable - reserve
         wishes = [_claim_afresh(*item, free) for item in zip(inputs.targets, coming, strict=True)]
         fair_shares = fair_caps(free, wishes)
         claims = [_claim(*item) for item in zip(inputs.targets, coming, fair_shares, strict=True)]
-        fair, starts = list(fair_shares), list(fair_caps(free, claims))
+        finals = _finals(inputs, coming, claims, free)
+        nows = [present_claims(target, caps) for target, caps in zip(inputs.targets, finals, strict=True)]
+        starts_now, caps_now = _dealt(free, claims, nows)
+        shares = [
+            pod_plans(target, final, now, percent, may_grow)
+            for target, final, now in zip(inputs.targets, finals, caps_now, strict=True)
+        ]
+        fair, starts = list(fair_shares), list(starts_now)
     targets = tuple(
-        _target_plan(inputs, *item) for item in zip(inputs.targets, coming, fair, starts, strict=True)
+        _target_plan(inputs, *item) for item in zip(inputs.targets, coming, fair, starts, shares, strict=True)
     )
     return _summary(inputs, targets, coming)
+
+
+def _finals(
+    inputs: Inputs, coming: Sequence[ComingPods], claims: Sequence[Claim], free: int
+) -> list[list[int]]:
+    """The cap of each pod that can be told one, once everybody has given up what is too much.
+
+    Pods that are asked for already count as if they were there: whoever has to shrink for them is told so
+    once, and before they come.
+    """
+    usable = free + sum(
+        item.missing * target.bounds.cost(target.bounds.start_per_pool)
+        for target, item in zip(inputs.targets, coming, strict=True)
+        if target.is_in_place
+    )
+    pods = [
+        final_claims(target, item.missing, _limit(target, usable))
+        for target, item in zip(inputs.targets, coming, strict=True)
+    ]
+    return _dealt(usable, claims, pods)[1]
+
+
+def _dealt(
+    free: int, claims: Sequence[Claim], pods: Sequence[Sequence[Claim]]
+) -> tuple[list[int], list[list[int]]]:
+    """Fair caps of targets and of single pods, all dealt out of the same connections."""
+    caps = fair_caps(free, [*claims, *(claim for group in pods for claim in group)])
+    of_pods, at = [], len(claims)
+    for group in pods:
+        of_pods.append(caps[at : at + len(group)])
+        at += len(group)
+    return caps[: len(claims)], of_pods
 
 
 def _reserve(usable: int, targets: Sequence[Target], coming: Sequence[ComingPods]) -> int:
@@ -123,12 +183,20 @@ def _reserve(usable: int, targets: Sequence[Target], coming: Sequence[ComingPods
     Where not even the floors of all of them fit, they get at most half: an autoscaler's maximum that is
     far too high must not strangle the pods that run. `Feasible` says so.
     """
-    wanted = sum(
-        item.reserved * target.bounds.cost(target.bounds.floor)
-        for target, item in zip(targets, coming, strict=True)
-    )
+    wanted = sum(_kept(target, item) for target, item in zip(targets, coming, strict=True))
     floors = _floor_sum(targets, coming)
     return wanted if floors <= usable else min(wanted, usable // 2)
+
+
+def _kept(target: Target, coming: ComingPods) -> int:
+    """Connections kept for pods of a target that are not there.
+
+    Of one that is in place those of the next step need what they start with, and only that: whoever runs
+    gives up the rest within a second. Later ones find room in the same way.
+    """
+    if target.is_in_place:
+        return coming.starting * target.bounds.cost(target.bounds.start_per_pool)
+    return coming.reserved * target.bounds.cost(target.bounds.floor)
 
 
 def _floor_sum(targets: Sequence[Target], coming: Sequence[ComingPods]) -> int:
@@ -153,7 +221,8 @@ def _limit(target: Target, usable: int) -> int:
 def _claim_afresh(target: Target, coming: ComingPods, usable: int) -> Claim:
     """The claim of a target as if its pods started anew, nothing held by anybody."""
     bounds = target.bounds
-    pods = 0 if target.is_former else _staying(target) + coming.starting
+    expected = coming.missing if target.is_in_place else coming.starting
+    pods = 0 if target.is_former else _staying(target) + expected
     groups = (Group(pods, bounds.pod_cost),) if pods else ()
     return Claim(bounds.floor, _limit(target, usable), bounds.weight, groups)
 
@@ -164,6 +233,10 @@ def _claim(target: Target, coming: ComingPods, fair_cap: int) -> Claim:
     if target.is_former:
         held_for_good = sum(pod.charge.connections for pod in target.pods)
         return Claim(bounds.floor, bounds.floor, bounds.weight, (), held_for_good)
+    if target.is_in_place:
+        start = bounds.start_per_pool
+        held_for_good = sum(pod.charge.at(start) for pod in target.pods if not pod.is_adjustable)
+        return Claim(start, start, bounds.weight, (), held_for_good)
     fixed = sum(pod.charge.connections for pod in target.pods if pod.charge.next is None)
     held = Counter(
         (pod.charge.next, pod.charge.connections) for pod in target.pods if pod.charge.next is not None
@@ -175,6 +248,8 @@ def _claim(target: Target, coming: ComingPods, fair_cap: int) -> Claim:
 
 
 def _cap_without_capacity(target: Target) -> int | None:
+    if target.is_in_place and target.published is None and target.bounds.min_per_pool is not None:
+        return target.bounds.start_per_pool
     return target.bounds.min_per_pool if target.published is None else target.published.cap
 
 
@@ -189,15 +264,26 @@ def _sizes(target: Target, start: PoolSizes | None, inputs: Inputs) -> PoolSizes
 
 
 def _target_plan(
-    inputs: Inputs, target: Target, coming: ComingPods, fair_cap: int | None, cap: int | None
+    inputs: Inputs,
+    target: Target,
+    coming: ComingPods,
+    fair_cap: int | None,
+    cap: int | None,
+    shares: tuple[PodPlan, ...],
 ) -> TargetPlan:
     is_told = cap is not None and not target.is_former
     start = split_cap(cap, inputs.pool_size_percent) if is_told and cap is not None else None
     sizes = None if target.is_former else _sizes(target, start, inputs)
-    allocated = [pod.allocated(None if sizes is None else sizes.cap) for pod in target.pods]
+    told = {share.uid: share.sizes.cap for share in shares}
+    allocated = [
+        max(pod.charge.connections, target.bounds.cost(told[pod.uid]))
+        if pod.uid in told
+        else pod.allocated(None if sizes is None else sizes.cap)
+        for pod in target.pods
+    ]
     return TargetPlan(
         key=target.key,
-        pods=len(target.pods),
+        pods=sum(pod.stage is not PodStage.ENDED for pod in target.pods),
         coming=coming,
         fair_cap=None if target.is_former else fair_cap,
         start_cap=cap if is_told else None,
@@ -206,6 +292,8 @@ def _target_plan(
         allocated=sum(allocated),
         certain=sum(pod.charge.certain for pod in target.pods),
         arithmetic=target_in_words(target, sizes, allocated),
+        is_in_place=target.is_in_place,
+        shares=shares,
     )
 
 

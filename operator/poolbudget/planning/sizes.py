@@ -17,10 +17,7 @@ def split_cap(cap: int, pool_size_percent: int) -> PoolSizes:
 
     Raises ValueError for a cap below 1 or a percentage outside 1 to 100.
     """
-    if cap < 1:
-        raise ValueError(f"a pool needs at least 1 connection, not {cap}")
-    if not 1 <= pool_size_percent <= 100:
-        raise ValueError(f"poolSizePercent is a percentage from 1 to 100, not {pool_size_percent}")
+    _check(cap, pool_size_percent)
     pool_size = cap * pool_size_percent // 100
     max_overflow = cap * (100 - pool_size_percent) // 100
     lost = cap - pool_size - max_overflow
@@ -29,3 +26,20 @@ def split_cap(cap: int, pool_size_percent: int) -> PoolSizes:
     if pool_size == 0:
         return PoolSizes(1, cap - 1)
     return PoolSizes(pool_size, max_overflow)
+
+
+def split_whole(cap: int, pool_size_percent: int) -> PoolSizes:
+    """As `split_cap`, with what rounding loses in `pool_size`: for shares of single pods, which may differ.
+
+    Raises ValueError, as `split_cap` does.
+    """
+    _check(cap, pool_size_percent)
+    max_overflow = min(cap * (100 - pool_size_percent) // 100, cap - 1)
+    return PoolSizes(cap - max_overflow, max_overflow)
+
+
+def _check(cap: int, pool_size_percent: int) -> None:
+    if cap < 1:
+        raise ValueError(f"a pool needs at least 1 connection, not {cap}")
+    if not 1 <= pool_size_percent <= 100:
+        raise ValueError(f"poolSizePercent is a percentage from 1 to 100, not {pool_size_percent}")

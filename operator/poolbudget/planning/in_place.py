@@ -1,0 +1,250 @@
+"""Shares of pods that follow them while they run: what each is charged, and what it is to be told.
+
+A pod is told a share by a revision that only grows, and says in the database which revision all of its
+pools have applied. Until then it may hold what it was told before; so it is charged the most of what it may
+have applied (docs/safety.md has the traces).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from poolbudget.planning.inputs import Charge, Pod, PodCost, PodShare, PodStage, PoolSizes, Target
+from poolbudget.planning.shares import Claim, Group
+from poolbudget.planning.sizes import split_whole
+
+PATIENCE = 10.0
+"""Seconds after which a pod that has not said that it applied its share is not counted on any more."""
+
+MOST_EARLIER = 6
+"""Earlier shares that are told apart in one annotation."""
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """A share that a pod was told: each of its pools may open `cap` connections."""
+
+    revision: int
+    cap: int
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """What a pod's annotation says: its share, and what it may hold beside that.
+
+    `sizes` are told by `revision` since `time` (seconds since 1970). `earlier` are former shares, oldest
+    first, of which none was known to be superseded when this was written; `charged` are the connections
+    that the pod may have held before those. `touched` counts how often the same was written again.
+    """
+
+    revision: int
+    sizes: PoolSizes
+    time: float
+    charged: int
+    earlier: tuple[Told, ...] = ()
+    touched: int = 0
+
+    @property
+    def told(self) -> tuple[Told, ...]:
+        """All shares that the pod may obey, the present one last."""
+        return (*self.earlier, Told(self.revision, self.sizes.cap))
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """What the database shows of a pod.
+
+    `revision` is the lowest that any of its pools has applied, None while not all of them have been seen.
+    `cap` is the largest that any of them has named, `connections` how many are open.
+    """
+
+    revision: int | None = None
+    cap: int = 0
+    connections: int = 0
+
+
+def is_acknowledged(grant: Grant, applied: Applied) -> bool:
+    """Whether all pools have applied the present share.
+
+    A revision that was never told is no acknowledgement: nobody knows what it stands for.
+    """
+    return applied.revision == grant.revision
+
+
+def in_place_charge(grant: Grant | None, initial: Charge, applied: Applied, cost: PodCost) -> Charge:
+    """What a pod may open that follows its share; `initial` is its charge by what it read at its start.
+
+    What is seen open in the database counts in any case: a process that was killed leaves connections
+    behind, which run on beside those of its successor.
+    """
+    if grant is None:
+        held = max(initial.connections, cost.at(applied.cap) if applied.cap else 0)
+        basis = initial.basis
+    else:
+        held, basis = _may_obey(grant, initial, applied, cost)
+    seen = applied.connections + cost.extra if applied.connections else 0
+    if seen > held:
+        held, basis = seen, f"{applied.connections} connections seen"
+    return Charge(held, min(initial.certain, held), None, basis)
+
+
+def _may_obey(grant: Grant, initial: Charge, applied: Applied, cost: PodCost) -> tuple[int, str]:
+    """The most of what a pod may have applied, and why."""
+    since = still_obeyed(grant, applied)
+    if since is not None:
+        most = cost.at(max(told.cap for told in since))
+        word = "applied" if len(since) == 1 else "told, and not yet applied by all,"
+        return most, f"{word} {most}"
+    largest = max(*(told.cap for told in grant.told), applied.cap)
+    most = max(initial.connections, grant.charged, cost.at(largest))
+    return most, f"has applied nothing that is known, may hold {most}"
+
+
+def still_obeyed(grant: Grant, applied: Applied) -> tuple[Told, ...] | None:
+    """The shares that some pool may obey: the last that all have applied, and everything told since.
+
+    An acknowledgement of an older share than the newest says nothing of those in between: one that was told
+    after it may have been applied, and not yet be seen. None where nothing of what was told is known to be
+    applied by all; nor does a revision count that was never told.
+    """
+    if applied.revision is None or applied.revision > grant.revision:
+        return None
+    superseded = [told.revision for told in grant.told if told.revision <= applied.revision]
+    if not superseded:
+        return None
+    return tuple(told for told in grant.told if told.revision >= superseded[-1])
+
+
+def next_grant(
+    grant: Grant | None, charge: Charge, applied: Applied, revision: int, sizes: PoolSizes, now: float
+) -> Grant:
+    """What to write into a pod's annotation to tell it a share.
+
+    What it may hold until then stays in it: a new operator, or one that has lost sight of the database,
+    has nothing else to go by.
+    """
+    if grant is None:
+        return Grant(revision, sizes, now, charge.connections)
+    earlier = still_obeyed(grant, applied) or grant.told
+    surplus, kept = earlier[:-MOST_EARLIER], earlier[-MOST_EARLIER:]
+    if surplus:
+        # One that stands for all of them: as old as the oldest, as large as the largest.
+        most = max(told.cap for told in (*surplus, kept[0]))
+        kept = (Told(kept[0].revision, most), *kept[1:])
+    return Grant(revision, sizes, now, charge.connections, kept)
+
+
+def pod_share(grant: Grant | None, applied: Applied, now: float) -> PodShare:
+    """What the planner is told of a pod that follows its share."""
+    if grant is None:
+        return PodShare()
+    done = is_acknowledged(grant, applied)
+    return PodShare(grant.sizes, done, is_pinned(grant, applied, now))
+
+
+def is_pinned(grant: Grant, applied: Applied, now: float) -> bool:
+    """Whether a pod should have applied its share long ago.
+
+    What it holds is taken as given then, and others' shares are dealt around it: else what it does not
+    give up would be missing, or everybody's share would change again and again.
+    """
+    return not is_acknowledged(grant, applied) and now >= grant.time + PATIENCE
+
+
+@dataclass(frozen=True, slots=True)
+class PodPlan:
+    """What a pod is to be told, and the cap that it is to have in the end. `told` is what it was told."""
+
+    uid: str
+    name: str
+    sizes: PoolSizes
+    final_cap: int
+    told: PoolSizes | None
+    is_acknowledged: bool
+    is_pinned: bool
+
+    @property
+    def is_new(self) -> bool:
+        """Whether it was told nothing yet."""
+        return self.told is None
+
+    @property
+    def changes(self) -> bool:
+        """Whether it has to be told something."""
+        return self.sizes != self.told
+
+    @property
+    def waits_to_grow(self) -> bool:
+        """Whether it could be told more, once others have given it up."""
+        return not self.is_pinned and self.sizes.cap < self.final_cap
+
+
+def final_claims(target: Target, missing: int, limit: int) -> list[Claim]:
+    """The claims of a target's pods in the end: what they hold beyond their share does not count.
+
+    In the order of `_adjustable`; the last ones stand for `missing` pods that are asked for and not there.
+    """
+    bounds = target.bounds
+    if not target.is_in_place:
+        return []
+    claims = [
+        Claim(bounds.floor, bounds.floor, bounds.weight, (), pod.charge.connections)
+        if pod.share is not None and pod.share.is_pinned
+        else Claim(bounds.floor, limit, bounds.weight, (Group(1, bounds.pod_cost),))
+        for pod in adjustable(target)
+    ]
+    if missing:
+        # One by one: their shares may differ by one as well.
+        claims += [Claim(bounds.floor, limit, bounds.weight, (Group(1, bounds.pod_cost),))] * missing
+    return claims
+
+
+def present_claims(target: Target, finals: Sequence[int]) -> list[Claim]:
+    """The claims of a target's pods as things are: what they hold is theirs until they say otherwise."""
+    bounds = target.bounds
+    claims = []
+    for pod, final in zip(adjustable(target), finals, strict=False):
+        told = _told_cap(target, pod)
+        pinned = pod.share is not None and pod.share.is_pinned
+        most = told if pinned else max(told, final)
+        held = max(pod.charge.connections, bounds.cost(told))
+        claims.append(Claim(told, most, bounds.weight, (Group(1, bounds.pod_cost, held),)))
+    return claims
+
+
+def pod_plans(
+    target: Target, finals: Sequence[int], caps: Sequence[int], pool_size_percent: int, may_grow: bool
+) -> tuple[PodPlan, ...]:
+    """What each pod is to be told: less at once, more only where that fits now and `may_grow` is set.
+
+    Without `finals` the capacity is unknown, and everybody keeps what he has. A pinned pod is told nothing.
+    """
+    if not target.is_in_place:
+        return ()
+    plans = []
+    for position, pod in enumerate(adjustable(target)):
+        share = pod.share or PodShare()
+        told = _told_cap(target, pod)
+        final = finals[position] if finals else told
+        cap = told if share.is_pinned else min(final, caps[position] if may_grow and finals else told)
+        sizes = share.told if share.is_pinned and share.told else split_whole(cap, pool_size_percent)
+        plans.append(
+            PodPlan(pod.uid, pod.name, sizes, final, share.told, share.is_acknowledged, share.is_pinned)
+        )
+    return tuple(plans)
+
+
+def adjustable(target: Target) -> list[Pod]:
+    """The pods that can be told a share, those that were told most first.
+
+    What rounding leaves is dealt in this order: whoever has one more than others keeps it.
+    """
+    pods = [pod for pod in target.pods if pod.is_adjustable] if target.is_in_place else []
+    return sorted(pods, key=lambda pod: (-_told_cap(target, pod), pod.stage is PodStage.STARTING, pod.uid))
+
+
+def _told_cap(target: Target, pod: Pod) -> int:
+    """The cap that a pod was told last; what it starts with while that is nothing."""
+    told = None if pod.share is None else pod.share.told
+    return target.bounds.start_per_pool if told is None else told.cap
