@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from poolbudget.planning.charges import WHOLE_SECONDS, Assumptions
+from poolbudget.planning.in_place import PodPlan
+from poolbudget.planning.inputs import Inputs, PodStage
 from poolbudget.planning.plan import Plan
 
 RAISE_PACE = (5.0, 30.0)
@@ -82,6 +84,35 @@ class RaisePace(Generic[Key]):
     def forget(self, key: Key) -> None:
         """Nothing is held back any more."""
         self._pace.forget(key)
+
+
+GROW_PACE = (5.0, 5.0)
+"""The same for the shares of pods that run, where there is something to wait for."""
+
+_WORTH_WHILE = 0.1
+"""Part of usable for which nobody has to wait."""
+
+
+def may_grow_at_once(inputs: Inputs, decided: Plan, wanted: Plan) -> bool:
+    """Whether pods that run may be told larger shares without waiting for more to become free.
+
+    A pod that was told nothing yet does not wait. Others wait while some still end, and until all have
+    said that they gave up what they have to, unless a good part of usable is free already: else each pod
+    that ends or answers would be a new share for all.
+    """
+    if any(share.is_new and share.changes for share in wanted.shares):
+        return True
+    if any(pod.stage is PodStage.TERMINATING for target in inputs.targets for pod in target.pods):
+        return False
+    gain = wanted.allocated - decided.allocated
+    if inputs.usable is not None and gain >= _WORTH_WHILE * inputs.usable:
+        return True
+    return not any(is_open(share) for share in decided.shares)
+
+
+def is_open(share: PodPlan) -> bool:
+    """Whether a pod is expected to say any moment that it has applied its share."""
+    return share.told is not None and not share.is_acknowledged and not share.is_pinned
 
 
 def seconds_to_look_again(decided: Plan, unread: float, assumptions: Assumptions) -> float | None:

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Protocol, TypeVar
 
-from poolbudget.planning.inputs import Inputs
+from poolbudget.planning.inputs import Inputs, TargetKey
 from poolbudget.planning.ledger import Ledger
 from poolbudget.planning.plan import Plan, plan
 
@@ -47,19 +47,19 @@ class Surroundings(Protocol[View]):
         """Read the ledger, then everything else; pods may come from a cache."""
 
     async def lower(self, seen: View, decided: Plan) -> bool:
-        """Write every ConfigMap that the plan changes without raising it, and wait for the replies.
+        """Write all that the plan changes without raising it, and wait for the replies.
 
-        Returns whether any is smaller now.
+        Returns whether any ConfigMap is smaller now: kubelets may still give the larger one.
         """
 
     def raised(self, seen: View, decided: Plan) -> frozenset[str]:
-        """The ConfigMaps that the plan raises above what they say, by name."""
+        """What the plan raises above what it says: ConfigMaps by name, and pods by their target."""
 
     async def claim(self, seen: View, names: frozenset[str]) -> View:
-        """Write a claim on ConfigMaps into the ledger, if that is still the one that was seen."""
+        """Write a claim on what is to be raised into the ledger, if that is still the one that was seen."""
 
     async def touch(self, claimed: View, names: frozenset[str]) -> None:
-        """Write ConfigMaps anew, raising nothing, so that a write that is under way is refused."""
+        """Write the same anew, raising nothing, so that a write that is under way is refused."""
 
     async def look_again(self) -> View:
         """Read everything anew, pods too."""
@@ -68,7 +68,7 @@ class Surroundings(Protocol[View]):
         """Raise Conflict if the ledger is no longer the one that was seen."""
 
     async def raise_(self, seen: View, decided: Plan) -> bool:
-        """Write the ConfigMaps that the plan raises; returns False where that is not to be done.
+        """Write what the plan raises; returns False where that is not to be done.
 
         Raises Conflict if the look is too old by now.
         """
@@ -77,22 +77,44 @@ class Surroundings(Protocol[View]):
         """The plan is in force: write the status, with a ledger that claims nothing any more."""
 
 
+_PODS = "pods of "
+
+
+def pods_of(key: TargetKey) -> str:
+    """What stands in a claim for the pods of a target; a ConfigMap's name has no spaces."""
+    return f"{_PODS}{key}"
+
+
+def target_of(name: str) -> TargetKey | None:
+    """The target whose pods a part of a claim stands for; None for a ConfigMap."""
+    if not name.startswith(_PODS):
+        return None
+    kind, _, workload = name.removeprefix(_PODS).partition("/")
+    return TargetKey(kind, workload)
+
+
+def permitted(inputs: Inputs, names: frozenset[str]) -> Inputs:
+    """What the planner may raise: ConfigMaps, pods' shares, both or nothing."""
+    for_pods = frozenset(name for name in names if target_of(name) is not None)
+    return replace(inputs, may_raise=bool(names - for_pods), may_grow=bool(for_pods))
+
+
 async def reconcile(
     surroundings: Surroundings[View],
-    due: Callable[[View, Plan, frozenset[str]], bool],
+    due: Callable[[View, Plan, frozenset[str]], frozenset[str]],
 ) -> None:
     """One turn: look -> plan -> lower -> and, where something may grow, claim -> look again -> raise.
 
-    Lowering needs no permission and is done at once. `due` says whether raising some ConfigMaps has
-    waited for long enough, and whether every kubelet sees what was lowered last: nothing is raised in
-    the turn that lowers. What an earlier claim has left behind is settled in any case.
+    Lowering needs no permission and is done at once. `due` says which of what could be raised has waited
+    for long enough, and whether every kubelet sees what was lowered last: nothing is raised in the turn
+    that lowers a ConfigMap. What an earlier claim has left behind is settled in any case.
     """
     seen = await surroundings.look()
-    decided = plan(replace(seen.inputs, may_raise=False))
+    decided = plan(permitted(seen.inputs, frozenset()))
     has_lowered = await surroundings.lower(seen, decided)
-    wanted = surroundings.raised(seen, plan(replace(seen.inputs, may_raise=True)))
-    if wanted and (has_lowered or not due(seen, decided, wanted)):
-        wanted = frozenset()
+    wanted = surroundings.raised(seen, plan(seen.inputs))
+    if wanted:
+        wanted = frozenset() if has_lowered else wanted & due(seen, decided, wanted)
     if wanted or seen.ledger.outstanding:
         seen, decided = await _raise(surroundings, seen, wanted)
     else:
@@ -102,18 +124,18 @@ async def reconcile(
 
 
 async def _raise(surroundings: Surroundings[View], first: View, wanted: frozenset[str]) -> tuple[View, Plan]:
-    """Raise ConfigMaps under a claim; returns what was seen under it, and the plan that was carried out."""
+    """Raise under a claim; returns what was seen under it, and the plan that was carried out."""
     left_behind = frozenset(first.ledger.outstanding)
     names = wanted | left_behind
     claimed = await surroundings.claim(first, names)
     await surroundings.touch(claimed, left_behind)
     seen = await surroundings.look_again()
     await surroundings.check(claimed)
-    cautious = plan(replace(seen.inputs, may_raise=False))
+    cautious = plan(permitted(seen.inputs, frozenset()))
     has_lowered = await surroundings.lower(seen, cautious)
     if has_lowered or not wanted:
         return seen, cautious
-    decided = plan(replace(seen.inputs, may_raise=True))
+    decided = plan(permitted(seen.inputs, wanted))
     if not surroundings.raised(seen, decided) <= names:
         raise Conflict("more could be raised by now than was claimed")
     has_raised = await surroundings.raise_(seen, decided)

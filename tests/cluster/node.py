@@ -7,6 +7,7 @@ import hashlib
 import io
 import json
 import os
+import signal
 import subprocess
 import sys
 import tarfile
@@ -53,18 +54,23 @@ class Node:
 
     def kill_containers_of(self, pod_uid: str) -> int:
         """`kill -9` of every process in a pod's containers but the sandbox; returns how many."""
+        killed = 0
+        for pid in self.processes_of(pod_uid):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+                killed += 1
+        return killed
+
+    def processes_of(self, pod_uid: str) -> list[int]:
+        """Every process in a pod's containers but the sandbox."""
         of_node = control_groups(self._workspace.folder)
         of_pod = [
             Path(at) for group in of_node for at, _, _ in os.walk(group) if at.endswith(f"/pod{pod_uid}")
         ]
-        killed = 0
         # A process is in one group of each hierarchy of version 1.
-        for pid in {pid for group in of_pod for pid in pids_below(group)}:
-            if not _is_pause(pid):
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(pid, 9)
-                    killed += 1
-        return killed
+        return sorted(
+            pid for pid in {pid for group in of_pod for pid in pids_below(group)} if not _is_pause(pid)
+        )
 
     def _start_containerd(self) -> None:
         network = self._folder / "cni"

@@ -34,6 +34,11 @@ def install(cluster: Cluster) -> None:
         time.sleep(0.1)
 
 
+def allow_in_place(cluster: Cluster) -> None:
+    """What an installation with InPlace targets has besides."""
+    cluster.kubectl("apply", "-k", str(REPOSITORY / "deploy" / "in-place"))
+
+
 def _is_established(crd: dict[str, Any]) -> bool:
     conditions = (crd.get("status") or {}).get("conditions") or []
     return any(item["type"] == "Established" and item["status"] == "True" for item in conditions)

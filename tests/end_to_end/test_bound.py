@@ -20,11 +20,11 @@ from cluster.node import Node, on_this_machine
 from cluster.operator_process import OperatorProcess
 from cluster.postgres import Postgres
 from cluster.processes import Workspace
+from cluster.stage import Stage
 from helpers import Manifest, autoscaler, budget, deployment, eventually, secret, status, wait_for_reason
 
 USABLE = 155
 KILLS = 20
-_PATIENCE = 120.0
 
 
 @pytest.fixture
@@ -54,56 +54,6 @@ def application(namespace: str, repository: Path, finish: float) -> Manifest:
     )
     manifest["spec"]["template"]["spec"] = spec
     return manifest
-
-
-class Stage:
-    """A workload on the node, and what is done to it."""
-
-    def __init__(self, cluster: ControlPlane, node: Node, namespace: str) -> None:
-        self.cluster = cluster
-        self.node = node
-        self.namespace = namespace
-
-    def pods(self) -> list[Manifest]:
-        items: list[Manifest] = self.cluster.get("pods", f"--namespace={self.namespace}")["items"]
-        return items
-
-    def wait_for(self, replicas: int) -> None:
-        """So many pods run, and nothing terminates any more."""
-
-        def running() -> tuple[int, int]:
-            found = self.pods()
-            alive = [pod for pod in found if pod["status"].get("phase") == "Running"]
-            return len(found), len([pod for pod in alive if not pod["metadata"].get("deletionTimestamp")])
-
-        deadline = time.monotonic() + _PATIENCE
-        while (seen := running()) != (replicas, replicas):
-            assert time.monotonic() < deadline, f"{seen} pods and running ones, not {replicas}"
-            time.sleep(0.3)
-
-    def scale(self, replicas: int) -> None:
-        """By the autoscaler's bounds, which it obeys at once."""
-        self.cluster.kubectl(
-            *("patch", "hpa", "api", f"--namespace={self.namespace}"),
-            f'--patch={{"spec": {{"minReplicas": {replicas}, "maxReplicas": {max(replicas, 9)}}}}}',
-        )
-        if replicas < 9:
-            self.cluster.kubectl(
-                *("patch", "hpa", "api", f"--namespace={self.namespace}"),
-                f'--patch={{"spec": {{"maxReplicas": {replicas}}}}}',
-            )
-
-    def allow_up_to(self, replicas: int) -> None:
-        self.cluster.kubectl(
-            *("patch", "hpa", "api", f"--namespace={self.namespace}"),
-            f'--patch={{"spec": {{"maxReplicas": {replicas}}}}}',
-        )
-
-    def roll_out(self) -> None:
-        self.cluster.kubectl("rollout", "restart", "deployment/api", f"--namespace={self.namespace}")
-        self.cluster.kubectl(
-            *("rollout", "status", "deployment/api", f"--namespace={self.namespace}", "--timeout=120s")
-        )
 
 
 def test_backends_never_exceed_usable(

@@ -314,16 +314,16 @@ async def main():
     signal.signal(signal.SIGTERM, lambda *_: print("asked to end", flush=True))
     engine = create_async_engine(sys.argv[1], folder=sys.argv[2])
     await asyncio.gather(*(hold(engine, 0.1) for _ in range(2)))
-    print("two are open", flush=True)
+    print("started", flush=True)
     await asyncio.to_thread(sys.stdin.readline)
-    await asyncio.gather(*(hold(engine, 0.1) for _ in range(8)))
-    print("still", engine.pool.existing, flush=True)
+    await asyncio.gather(*(hold(engine, 0.1) for _ in range(30)))
+    print("at most", engine.pool.cap, flush=True)
     await engine.dispose()
 asyncio.run(main())
 """
 
 
-def test_nothing_more_is_opened_once_the_pod_is_to_end(postgres: Postgres, volume: Volume) -> None:
+def test_no_larger_share_is_obeyed_once_the_pod_is_to_end(postgres: Postgres, volume: Volume) -> None:
     volume.share(2, 8)
     url = postgres.url().replace("postgresql:", "postgresql+asyncpg:")
     with subprocess.Popen(
@@ -334,13 +334,14 @@ def test_nothing_more_is_opened_once_the_pod_is_to_end(postgres: Postgres, volum
     ) as process:
         assert process.stdout is not None
         assert process.stdin is not None
-        assert process.stdout.readline() == "two are open\n"
+        assert process.stdout.readline() == "started\n"
         os.kill(process.pid, signal.SIGTERM)
         assert process.stdout.readline() == "asked to end\n"
+        volume.share(3, 20)
         time.sleep(0.5)
         process.stdin.write("\n")
         process.stdin.flush()
-        assert process.stdout.readline() == "still 2\n"
+        assert process.stdout.readline() == "at most 8\n"
     assert process.returncode == 0
 
 

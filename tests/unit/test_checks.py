@@ -33,6 +33,7 @@ def base() -> dict[str, Any]:
             "targets": [{"name": "api"}],
         },
         "container": {"name": "api", "envFrom": [{"configMapRef": {"name": "api-pool"}}]},
+        "volumes": [],
         "annotations": {},
         "autoscaler": {"minReplicas": 3, "maxReplicas": 10},
         "server": None,
@@ -43,7 +44,7 @@ def manifests(changes: dict[str, Any]) -> tuple[Manifests, Reading]:
     """The base with a sample's parts put over it, and what the probe has seen."""
     parts = base()
     for name, part in changes.items():
-        parts[name] = {**(parts[name] or {}), **part}
+        parts[name] = part if isinstance(part, list) else {**(parts[name] or {}), **part}
     budget = {
         "kind": "PoolBudget",
         "metadata": {
@@ -60,7 +61,10 @@ def manifests(changes: dict[str, Any]) -> tuple[Manifests, Reading]:
         "metadata": {"name": "api", "namespace": "shop", "annotations": parts["annotations"]},
         "spec": {
             "selector": {"matchLabels": {"app": "api"}},
-            "template": {"metadata": {}, "spec": {"containers": [parts["container"]]}},
+            "template": {
+                "metadata": {},
+                "spec": {"containers": [parts["container"]], "volumes": parts["volumes"]},
+            },
         },
     }
     autoscaler = {

@@ -93,6 +93,13 @@ def test_connections_that_are_seen_count_in_any_case() -> None:
     assert found.basis == "21 connections seen"
 
 
+def test_before_it_is_told_anything_it_is_charged_what_it_says_it_started_with() -> None:
+    unknown = Charge(155, 0, COST, "unknown what it read")
+    assert in_place_charge(None, unknown, Applied(), COST, 1).connections == 155
+    assert in_place_charge(None, unknown, Applied(0, cap=2), COST, 1).connections == 2
+    assert in_place_charge(None, unknown, Applied(0, cap=2), COST, 17).connections == 17
+
+
 def test_a_pod_whose_record_is_lost_is_charged_what_it_said_itself() -> None:
     assert charged(None, Applied(7, cap=30)) == 30
 

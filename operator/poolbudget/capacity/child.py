@@ -14,7 +14,7 @@ import multiprocessing
 import resource
 import signal
 import socket
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING
 from poolbudget.capacity.failures import ProbeFailure
 from poolbudget.capacity.pooler import AdminFigures
 from poolbudget.capacity.probe import DatabaseProbe, Report
+from poolbudget.capacity.sightings import Tagged, tagged
 from poolbudget.resource.conditions import Reason
 
 if TYPE_CHECKING:
@@ -49,13 +50,20 @@ _context.set_forkserver_preload(
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """What to ask: URLs with passwords in them, and a file whose content replaces the database's."""
+    """What to ask: URLs with passwords in them, and a file whose content replaces the database's.
+
+    In place of the console's URL may stand why it is not to be had.
+
+    With `tags_only` only who says what of himself, of the database or else, `by_console`, of the pooler.
+    """
 
     url: str
     endpoint_host: str
     role: str | None = None
-    admin_url: str | None = None
+    admin_url: str | ProbeFailure | None = None
     password_file: str | None = None
+    tags_only: bool = field(default=False, compare=False)
+    by_console: bool = field(default=False, compare=False)
 
     def __repr__(self) -> str:
         return f"Question(role={self.role!r})"
@@ -65,7 +73,8 @@ class Question:
 class Answer:
     """What one look gave; of each pair one is None (both of the second where it is not asked).
 
-    `other_host` is where the URL leads, if that is not where the targets connect to.
+    `other_host` is where the URL leads, if that is not where the targets connect to. `tagged` are the
+    connections of pods that say something of themselves, None where that was not to be seen.
     """
 
     report: Report | None = None
@@ -73,6 +82,7 @@ class Answer:
     admin: AdminFigures | None = None
     admin_failure: ProbeFailure | None = None
     other_host: str | None = None
+    tagged: tuple[Tagged, ...] | None = None
 
 
 class ChildProbe:
@@ -170,13 +180,31 @@ class Probes:
         if question != self._question:
             await self.close()
             self._question = question
+        if question.tags_only:
+            return await self._ask_tags(question)
         (report, failure), (admin, admin_failure) = await asyncio.gather(
             self._ask_database(question), self._ask_console(question)
         )
         other_host = None
         if self._database is not None and not same_host(self._database.host, question.endpoint_host):
             other_host = self._database.host
-        return Answer(report, failure, admin, admin_failure, other_host)
+        return Answer(report, failure, admin, admin_failure, other_host, _tagged(question, report, admin))
+
+    async def _ask_tags(self, question: Question) -> Answer:
+        if question.by_console:
+            admin, failure = await self._ask_console(question)
+            return Answer(failure=failure, tagged=_tagged(question, None, admin))
+        try:
+            return Answer(tagged=await self._connected(question).tagged())
+        except ProbeFailure as failure:
+            return Answer(failure=failure)
+
+    def _connected(self, question: Question) -> DatabaseProbe:
+        if self._database is None:
+            file = question.password_file
+            password = None if file is None else lambda: read_password(Path(file))
+            self._database = DatabaseProbe(question.url, question.role, password)
+        return self._database
 
     async def close(self) -> None:
         """Close before opening: never more than one connection."""
@@ -189,17 +217,15 @@ class Probes:
 
     async def _ask_database(self, question: Question) -> tuple[Report | None, ProbeFailure | None]:
         try:
-            if self._database is None:
-                file = question.password_file
-                password = None if file is None else lambda: read_password(Path(file))
-                self._database = DatabaseProbe(question.url, question.role, password)
-            return await self._database.look(), None
+            return await self._connected(question).look(), None
         except ProbeFailure as failure:
             return None, failure
 
     async def _ask_console(self, question: Question) -> tuple[AdminFigures | None, ProbeFailure | None]:
         if question.admin_url is None:
             return None, None
+        if isinstance(question.admin_url, ProbeFailure):
+            return None, question.admin_url
         try:
             if self._console is None:
                 from poolbudget.capacity.admin_console import AdminConsole  # noqa: PLC0415 - see preload
@@ -208,6 +234,15 @@ class Probes:
             return await self._console.figures(), None
         except ProbeFailure as failure:
             return None, failure
+
+
+def _tagged(
+    question: Question, report: Report | None, admin: AdminFigures | None
+) -> tuple[Tagged, ...] | None:
+    """From whoever shows each pod's connections as they are."""
+    if question.by_console:
+        return None if admin is None else tagged(admin.clients)
+    return None if report is None else tagged(report.backends)
 
 
 def same_host(one: str, other: str) -> bool:

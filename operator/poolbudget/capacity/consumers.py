@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from poolbudget.resource.model import MAX_CONNECTIONS as _MOST
+from poolbudget.tag import read_tag, without_tag
 
 _LARGEST = 3
 
@@ -33,7 +34,7 @@ class Backends:
     @property
     def name(self) -> str:
         """Whose they are, for people: the application's name, else the role's."""
-        who = self.application or "without a name"
+        who = without_tag(self.application) or "without a name"
         return f"{who} ({self.role})" if self.role else who
 
 
@@ -51,7 +52,8 @@ class Own:
 
     `held` is what the targets may open, None before anybody has worked that out. `of_targets` are the
     addresses of the PoolBudget's own pods, without its neighbours'. `has_pooler`: connections may come from
-    a pooler's address as well.
+    a pooler's address as well. `budgets` stand in the tags of pods that follow their shares: those are their
+    own also after the pod is gone.
     """
 
     roles: frozenset[str] = frozenset()
@@ -61,6 +63,7 @@ class Own:
     held: int | None = None
     of_targets: frozenset[str] = frozenset()
     has_pooler: bool = False
+    budgets: frozenset[str] = frozenset()
 
     def parted(self, rows: Iterable[Backends]) -> tuple[list[Backends], list[Backends], list[Backends]]:
         """Those that are the targets', those that look so but come from elsewhere, and the rest.
@@ -74,10 +77,12 @@ class Own:
         doubtful: list[Backends] = []
         rest: list[Backends] = []
         for row in rows:
-            is_alike = row.role in self.roles or row.application in self.names
+            tag = read_tag(row.application)
+            is_ours = row.address in self.addresses or (tag is not None and tag.budget in self.budgets)
+            is_alike = row.role in self.roles or without_tag(row.application) in self.names
             if row.application == PROBE:
                 rest.append(row)
-            elif row.address in self.addresses or (is_alike and not (has_addresses and row.address)):
+            elif is_ours or (is_alike and not (has_addresses and row.address)):
                 mine.append(row)
             else:
                 (doubtful if is_alike else rest).append(row)

@@ -19,6 +19,7 @@ from poolbudget.capacity import queries
 from poolbudget.capacity.consumers import MOST_CHARACTERS, PROBE, Backends, backends
 from poolbudget.capacity.failures import ProbeFailure, explain
 from poolbudget.capacity.limits import ServerLimits
+from poolbudget.capacity.sightings import Tagged, tagged
 from poolbudget.resource.conditions import Reason
 from poolbudget.resource.model import MAX_CONNECTIONS
 
@@ -78,6 +79,15 @@ class DatabaseProbe:
                 return await self._report(connection)
         except ProbeFailure:
             raise
+        except Exception as error:
+            raise explain(error, self._url.set(password=self._password or self._url.password)) from None
+
+    async def tagged(self) -> tuple[Tagged, ...]:
+        """Which pods say what of themselves. Raises ProbeFailure."""
+        try:
+            async with asyncio.timeout(_TIMEOUT), self._engine.connect() as connection:
+                rows = (await connection.execute(queries.TAGGED)).all()
+                return tagged(backends(item) for item in rows)
         except Exception as error:
             raise explain(error, self._url.set(password=self._password or self._url.password)) from None
 

@@ -33,6 +33,17 @@ ROLE_LIMIT = text(
 
 MOST_ROWS = 2000
 
+# The tags of pods that follow their shares (poolbudget.tag); application_name is shown to every role.
+TAGGED = text(
+    """
+    SELECT '', '', application_name, coalesce(host(client_addr), ''), count(*)::int
+      FROM pg_stat_activity
+     WHERE application_name LIKE '%pb:%'
+     GROUP BY 3, 4
+     LIMIT 5000
+    """
+)
+
 # The probe's own connection is among them.
 # Without pg_read_all_stats backend_type is NULL for the backends of other roles: a filter on it alone
 # would count too few. What is left over then may be a parallel worker, so this may count too many.

@@ -68,7 +68,6 @@ class Following(PoolHooks):
         self._name = ""
         self._text = ""
         self._complaint = ""
-        self._is_ending = False
         self._looked = 0.0
         self._applied = start
         self.begin_anew()
@@ -156,14 +155,15 @@ class Following(PoolHooks):
     # What the watcher tells, in its own thread.
 
     def look(self, pool: ResizableQueuePool) -> None:
-        """Read the file, and have a newer share applied; see that one connection is open at least."""
-        if is_ending():
-            self._stop_growing(pool)
-            return
+        """Read the file, and have a newer share applied; see that one connection is open at least.
+
+        A process that is to end obeys no larger one: what it has is enough for what it has to finish.
+        """
         share = self._read()
         if share is not None and share.revision > self._applied.revision:
-            self._obey(pool, share)
-        elif not pool.rests and time.monotonic() - self._looked > _KEEP_OPEN:
+            if not is_ending() or share.cap <= self._applied.cap:
+                self._obey(pool, share)
+        elif not pool.rests and not is_ending() and time.monotonic() - self._looked > _KEEP_OPEN:
             self._looked = time.monotonic()
             if not pool.existing or self._to_say is not None:
                 self._do(pool, pool.announce)
@@ -180,13 +180,6 @@ class Following(PoolHooks):
                 pool.announce()
 
         self._do(pool, apply)
-
-    def _stop_growing(self, pool: ResizableQueuePool) -> None:
-        """The pod is to end: what is open is enough."""
-        if not self._is_ending:
-            self._is_ending = True
-            most = max(1, min(pool.existing, pool.cap))
-            pool.set_sizes(min(pool.size(), most), most - min(pool.size(), most))
 
     def _read(self) -> Share | None:
         text = read_text(self._source.file)

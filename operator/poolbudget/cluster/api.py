@@ -37,6 +37,11 @@ _JSON = "application/json"
 _METADATA = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
 
 
+_CONFLICT = 409
+_TEST_FAILED = 422
+"""Unprocessable: what the API server answers where a test of a JSON patch fails (apiserver, patch.go)."""
+
+
 class ApiError(Exception):
     """The API server said no: HTTP status, reason and message; status 0: it gave no answer."""
 
@@ -54,7 +59,7 @@ class ApiError(Exception):
     @property
     def is_conflict(self) -> bool:
         """Somebody else wrote first."""
-        return self.status == 409
+        return self.status == _CONFLICT
 
     @property
     def is_uncertain(self) -> bool:
@@ -144,6 +149,17 @@ class Api:
         query = {"fieldManager": manager}
         return await self._request("PATCH", path, query, body, "application/merge-patch+json")
 
+    async def json_patch(self, path: str, operations: list[Object], manager: str) -> Object:
+        """JSON patch (RFC 6902). Raises ApiError; one that `is_conflict` where a test in it fails."""
+        query = {"fieldManager": manager}
+        content_type = "application/json-patch+json"
+        try:
+            return await self._request("PATCH", path, query, operations, content_type)
+        except ApiError as error:
+            if error.status == _TEST_FAILED:
+                raise ApiError(_CONFLICT, "Conflict", error.message) from None
+            raise
+
     async def watch(self, path: str, version: str, query: Mapping[str, str]) -> AsyncIterator[Object]:
         """Events since a version, until the server ends the watch. Raises ApiError."""
         parameters: dict[str, str | int] = {
@@ -171,7 +187,7 @@ class Api:
         method: str,
         path: str,
         query: Mapping[str, str | int] | None = None,
-        body: Object | None = None,
+        body: Object | list[Object] | None = None,
         content_type: str | None = None,
         accept: str = _JSON,
     ) -> Object:
@@ -190,7 +206,7 @@ class Api:
         method: str,
         path: str,
         query: Mapping[str, str | int] | None,
-        body: Object | None,
+        body: Object | list[Object] | None,
         content_type: str | None,
         limits: aiohttp.ClientTimeout,
         accept: str = _JSON,

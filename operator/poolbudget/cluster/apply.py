@@ -12,7 +12,6 @@ from poolbudget.cluster.observed import Observed
 from poolbudget.cluster.targets import existed_before
 from poolbudget.planning.history import History, next_history
 from poolbudget.planning.inputs import PoolSizes
-from poolbudget.planning.ledger import next_revision
 from poolbudget.planning.plan import Plan
 from poolbudget.planning.sizes import split_cap
 
@@ -123,7 +122,7 @@ def _next_history(observed: Observed, change: Change, now: float) -> History:
     return next_history(
         None if change.live is None else observed.histories[wanted.name],
         not existed_before(observed.manifest, wanted.name),
-        next_revision(observed.ledger, observed.histories.values(), now),
+        observed.next_revision(now),
         wanted.sizes.cap,
         wanted.cost,
         now,

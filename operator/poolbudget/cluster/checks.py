@@ -19,6 +19,8 @@ from poolbudget.resource.conditions import (
 )
 from poolbudget.resource.target import PoolClass
 
+_MOST_NAMES = 5
+
 
 def targets_resolved(facts: Facts) -> Condition:
     """Whether every target is there and its ConfigMap ours to write."""
@@ -41,6 +43,13 @@ def targets_resolved(facts: Facts) -> Condition:
             kind,
             Reason.CONFIG_MAP_NOT_WRITTEN,
             f"ConfigMap {name} could not be written, its last sizes stay: {error.message}",
+        )
+    for name, error in facts.untold.items():
+        return false(
+            kind,
+            Reason.PODS_NOT_TOLD,
+            f"pod {name} could not be told its share, and keeps what it has: {error.message}; an operator "
+            "with InPlace targets needs the right to patch pods (deploy/in-place, Helm: inPlace.enabled)",
         )
     if observed.missing:
         return false(
@@ -149,15 +158,47 @@ def converged(facts: Facts) -> Condition:
     if waiting:
         message = f"a larger share is published once it has been stable: {_names(waiting)}"
         return false(kind, Reason.WAITING_TO_RAISE, message)
+    following = _following(facts)
+    if following is not None:
+        return following
     for target in facts.plan.targets:
-        if target.held_back:
+        if target.held_back and not target.is_in_place:
             return false(
                 kind,
                 Reason.HELD_BY_PODS,
                 f"new containers of {target.key} get {target.start_cap} of {target.fair_cap} per pool: pods "
                 "that started earlier hold the rest until they restart",
             )
+    if facts.plan.shares:
+        pods = len(facts.plan.shares)
+        return true(kind, Reason.PODS_FOLLOW, f"{pods} pods have applied their shares in place")
     return true(kind, Reason.PUBLISHED, "every target's ConfigMap gives its fair share")
+
+
+def _following(facts: Facts) -> Condition | None:
+    """What is missing of pods that follow their shares; None where nothing is."""
+    kind, shares = ConditionType.CONVERGED, facts.plan.shares
+    pinned = [share.name for share in shares if share.is_pinned]
+    if pinned:
+        return false(
+            kind,
+            Reason.PODS_NOT_FOLLOWING,
+            f"{len(pinned)} of {len(shares)} pods have not applied their share, and keep what they may hold: "
+            f"{_some(pinned)}; does the application use poolbudget.client, and are workers and "
+            "poolsPerWorker what it has?",
+        )
+    waiting = [share.name for share in shares if share.changes or not share.is_acknowledged]
+    waiting += [share.name for share in shares if share.waits_to_grow and share.name not in waiting]
+    if waiting:
+        message = f"{len(waiting)} of {len(shares)} pods are on the way to their share: {_some(waiting)}"
+        return false(kind, Reason.WAITING_FOR_PODS, message)
+    return None
+
+
+def _some(names: list[str]) -> str:
+    """The first of many names, in their order, so that a message does not change by itself."""
+    listed = sorted(names)[:_MOST_NAMES]
+    return ", ".join(listed) + (" and others" if len(names) > _MOST_NAMES else "")
 
 
 def exclusive(facts: Facts) -> Condition:

@@ -18,11 +18,12 @@ from poolbudget.resource.conditions import Condition, ConditionType, Reason
 
 @dataclass(frozen=True)
 class Facts:
-    """What the checks look at."""
+    """What the checks look at. `failed` are ConfigMaps, and `untold` pods, that could not be written."""
 
     observed: Observed
     plan: Plan
     failed: Mapping[str, ApiError] = field(default_factory=dict)
+    untold: Mapping[str, ApiError] = field(default_factory=dict)
 
     @functools.cached_property
     def forecasts(self) -> dict[TargetKey, Forecast]:

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from pydantic import ValidationError
 
 from poolbudget.capacity.consumers import NOBODY, Others
 from poolbudget.capacity.limits import Usable, usable_connections
 from poolbudget.capacity.reading import KnownCapacity, Reading, known_capacity
+from poolbudget.capacity.sightings import Sighting
 from poolbudget.cluster import config_map, paths
 from poolbudget.cluster.api import MANAGER, Object, Reader
 from poolbudget.cluster.config_map import BudgetReference
+from poolbudget.cluster.in_place import is_in_place, sight
 from poolbudget.cluster.ledger import read_ledger
 from poolbudget.cluster.neighbours import read_siblings, share_of, with_shares
 from poolbudget.cluster.observed import InvalidSpecError, Neighbour, Observed, parse_spec, reference
@@ -22,7 +24,7 @@ from poolbudget.cluster.targets import Found, former_targets, lost_pods, targets
 from poolbudget.planning import charges
 from poolbudget.planning.charges import Assumptions
 from poolbudget.planning.inputs import Inputs, TargetKey
-from poolbudget.recipes.render import Recipe, recipe_of
+from poolbudget.recipes.render import Recipe, followed, recipe_of
 from poolbudget.resource.spec import PoolBudgetSpec
 from poolbudget.resource.status import CapacityStatus, OthersStatus
 from poolbudget.resource.target import TargetSpec
@@ -36,7 +38,8 @@ class Context:
     """What a gather needs to know besides what it reads.
 
     `read_pods` gives the pods of the PoolBudget's namespace; with `is_complete` none can be missing.
-    `now` is in seconds since 1970, just before the PoolBudget itself was read.
+    `now` is in seconds since 1970, just before the PoolBudget itself was read. `sighting` is what pods say
+    of themselves in the database, and `acknowledged` what they were seen to have applied before.
     """
 
     read_pods: Callable[[], Awaitable[list[PodRecord]]]
@@ -46,6 +49,8 @@ class Context:
     siblings: tuple[str, ...]
     assumptions: Assumptions
     now: float
+    sighting: Sighting | None = None
+    acknowledged: Mapping[str, int] = field(default_factory=dict)
 
 
 async def gather(reader: Reader, manifest: Object, spec: PoolBudgetSpec, context: Context) -> Observed:
@@ -67,7 +72,7 @@ async def gather(reader: Reader, manifest: Object, spec: PoolBudgetSpec, context
     reading = _with_last_others(context.reading, spec, manifest)
     capacity = known_capacity(spec, reading, last_capacity(manifest), timestamp(context.now))
     usable = _usable(spec, capacity, neighbours)
-    recipes = {item.key: _recipe(spec, item, capacity) for item in spec.targets}
+    recipes = {item.key: _recipe(budget.name, spec, item, capacity) for item in spec.targets}
     found = Found(
         manifest=manifest,
         spec=spec,
@@ -83,6 +88,7 @@ async def gather(reader: Reader, manifest: Object, spec: PoolBudgetSpec, context
         usable=None if usable is None else usable.connections,
         assumptions=context.assumptions,
         now=context.now,
+        sight=sight(context.sighting, budget.name, pods, context.acknowledged),
     )
     planned = (*targets(found), *former_targets(found))
     readers, histories = found.readers(), list(found.histories.values())
@@ -114,6 +120,8 @@ async def gather(reader: Reader, manifest: Object, spec: PoolBudgetSpec, context
         readable_by_all=charges.readable_by_all(histories, assumptions),
         oldest_pod=charges.oldest_pod(readers, assumptions),
         needed_after=charges.needed_after(readers, assumptions, now) if context.is_complete else None,
+        pods={pod.uid: pod for pod in pods if budget.name in pod.follows},
+        sight=found.sight,
     )
 
 
@@ -126,13 +134,16 @@ def _usable(
     return usable_connections(capacity.limits, spec.reserved, capacity.others, capacity.pooler, share)
 
 
-def _recipe(spec: PoolBudgetSpec, target: TargetSpec, capacity: KnownCapacity | None) -> Recipe:
-    if capacity is None:
-        return recipe_of(spec.endpoint, target, None, 0)
-    limits = capacity.limits
-    if limits is None:
-        return recipe_of(spec.endpoint, target, capacity.pooler, 0)
-    return recipe_of(spec.endpoint, target, capacity.pooler, limits.version, limits.has_pooler)
+def _recipe(budget: str, spec: PoolBudgetSpec, target: TargetSpec, capacity: KnownCapacity | None) -> Recipe:
+    limits = None if capacity is None else capacity.limits
+    found = recipe_of(
+        spec.endpoint,
+        target,
+        None if capacity is None else capacity.pooler,
+        0 if limits is None else limits.version,
+        limits is not None and limits.has_pooler,
+    )
+    return followed(found, budget) if is_in_place(spec, target) else found
 
 
 def _recipe_for(live: Object, recipes: Mapping[TargetKey, Recipe]) -> Recipe | None:

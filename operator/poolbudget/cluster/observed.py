@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from pydantic import ValidationError
 
@@ -11,9 +12,12 @@ from poolbudget.capacity.limits import Usable
 from poolbudget.capacity.reading import KnownCapacity, Reading
 from poolbudget.cluster.api import Object
 from poolbudget.cluster.config_map import BudgetReference
+from poolbudget.cluster.in_place import Sight, grant_of
+from poolbudget.cluster.pod_records import PodRecord
 from poolbudget.planning.history import History
+from poolbudget.planning.in_place import Grant
 from poolbudget.planning.inputs import Inputs, TargetKey
-from poolbudget.planning.ledger import Ledger, LostPod
+from poolbudget.planning.ledger import Ledger, LostPod, next_revision
 from poolbudget.recipes.render import Recipe
 from poolbudget.resource.spec import PoolBudgetSpec
 from poolbudget.resource.target import TargetSpec
@@ -47,7 +51,7 @@ class Sibling:
     is_replica: bool
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Observed:
     """One PoolBudget and its surroundings at one moment.
 
@@ -56,7 +60,8 @@ class Observed:
     of the live ones has told so far, and `needed_after` from when on that matters to any pod (seconds
     since 1970; None where pods may have been missed). `now` is when the looking began, and `changes_at`
     when a charge falls next without any event. From `readable_by_all` on every kubelet sees what is
-    published now, and `oldest_pod` is since when the oldest pod has existed.
+    published now, and `oldest_pod` is since when the oldest pod has existed. `pods` are those that follow a
+    share, by uid, and `sight` is what they say of themselves.
     """
 
     reference: BudgetReference
@@ -80,6 +85,8 @@ class Observed:
     changes_at: float | None = None
     oldest_pod: float | None = None
     needed_after: float | None = None
+    pods: Mapping[str, PodRecord] = field(default_factory=dict)
+    sight: Sight = field(default_factory=Sight)
 
     @property
     def generation(self) -> int:
@@ -92,6 +99,28 @@ class Observed:
         """The resourceVersion of the PoolBudget, and so of the ledger in its status."""
         version: str = self.manifest["metadata"]["resourceVersion"]
         return version
+
+    def next_revision(self, now: float) -> int:
+        """A number that was never used before."""
+        seen = max((grant.revision for grant in self.grants.values()), default=0)
+        return next_revision(self.ledger, self.histories.values(), now, max(seen, self.sight.newest(now)))
+
+    def acknowledged(self) -> dict[str, int]:
+        """The revision that all pools of each pod are known to have applied, by uid."""
+        found = {}
+        for target in self.inputs.targets:
+            for pod in target.pods:
+                grant = self.grants.get(pod.uid)
+                revision = None if pod.share is None else pod.share.applied.revision
+                if grant is not None and revision is not None and revision <= grant.revision:
+                    found[pod.uid] = revision
+        return found
+
+    @functools.cached_property
+    def grants(self) -> Mapping[str, Grant]:
+        """What each pod was told that follows a share, by uid."""
+        found = ((uid, grant_of(record, self.reference.name)) for uid, record in self.pods.items())
+        return {uid: grant for uid, grant in found if grant is not None}
 
     @property
     def missing(self) -> list[TargetKey]:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import sys
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 from poolbudget.cluster.api import Object
+from poolbudget.cluster.pod_annotation import followed_by, shares_of
 from poolbudget.cluster.references import environment_references, volume_references
 from poolbudget.planning.charges import PodFacts
 from poolbudget.planning.inputs import PodStage, TargetKey
@@ -39,8 +41,9 @@ class PodRecord:
     """What is kept of a pod. `owner` is its controller, None where it has none.
 
     `stage` is None once its end is confirmed. Times are seconds since 1970: `deleted` when deletion was
-    asked for, `lost` when the pod vanished without a confirmed end. `address` is where its connections
-    come from, "" where that is not its own.
+    asked for, `lost` when the pod vanished without a confirmed end, `ended` when its end was confirmed, for
+    one that was told a share. `address` is where its connections come from, "" where that is not its own.
+    `shares` are what PoolBudgets have told it, by name, and `follows` those whose word it has as a file.
     """
 
     namespace: str
@@ -57,11 +60,19 @@ class PodRecord:
     consumes: tuple[Consumption, ...]
     lost: float | None = None
     address: str = ""
+    shares: tuple[tuple[str, str], ...] = ()
+    follows: frozenset[str] = frozenset()
+    has_annotations: bool = False
+    ended: float | None = None
 
     @property
     def may_hold(self) -> bool:
         """Whether the pod may hold connections, as far as is known."""
         return self.stage is not None and self.has_node
+
+    def share(self, budget: str) -> str | None:
+        """What a PoolBudget's annotation says; None where there is none."""
+        return next((text for name, text in self.shares if name == budget), None)
 
     def facts(self, config_map: str | None) -> PodFacts | None:
         """What the planner needs to know, as a reader of a ConfigMap; None for a pod that has ended."""
@@ -109,7 +120,16 @@ def pod_record(pod: Object) -> PodRecord:
         has_node=bool((pod.get("spec") or {}).get("nodeName")),
         consumes=tuple(_consumptions(pod)),
         address=_address(pod),
+        shares=tuple((sys.intern(name), text) for name, text in shares_of(metadata)),
+        has_annotations="annotations" in metadata,
+        follows=_interned(followed_by(pod.get("spec") or {})),
     )
+
+
+@functools.lru_cache(maxsize=4096)
+def _interned(follows: frozenset[str]) -> frozenset[str]:
+    """Equal sets are stored once: all pods of a template follow the same."""
+    return follows
 
 
 def _address(pod: Object) -> str:

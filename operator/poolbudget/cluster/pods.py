@@ -65,6 +65,7 @@ class PodCache:
         is read by itself. Pods that the list no longer has stay until the watch tells of their end.
         """
         known = dict(self._pods[namespace]) if namespace in self._pods else {}
+        changed: list[str] = []
         query: dict[str, str | int] = {"limit": _METADATA_PAGE}
         while True:
             page = await self._api.get_metadata(paths.pods(namespace), query)
@@ -73,17 +74,15 @@ class PodCache:
                 metadata = item["metadata"]
                 cached = known.get(metadata["uid"])
                 if cached is None or cached.version != metadata["resourceVersion"]:
-                    await self._read_one(known, namespace, metadata["name"])
+                    changed.append(metadata["name"])
             token = page["metadata"].get("continue")
             if not token:
-                return list(known.values())
+                break
             query["continue"] = token
-
-    async def _read_one(self, known: dict[str, PodRecord], namespace: str, name: str) -> None:
-        pod = await self._api.find(paths.pod(namespace, name))
-        if pod is not None:
-            record = pod_record(pod)
+        read = await asyncio.gather(*(self._api.find(paths.pod(namespace, name)) for name in changed))
+        for record in (pod_record(pod) for pod in read if pod is not None):
             known[record.uid] = record
+        return list(known.values())
 
     def __len__(self) -> int:
         return sum(len(pods) for pods in self._pods.values())
@@ -130,7 +129,12 @@ class PodCache:
             query["continue"] = token
         for record in [pod for pods in self._pods.values() for pod in pods.values()]:
             in_scope = scope is None or record.namespace == scope
-            if in_scope and record.lost is None and (record.namespace, record.uid) not in found:
+            if (
+                in_scope
+                and record.lost is None
+                and record.ended is None
+                and (record.namespace, record.uid) not in found
+            ):
                 self._gone(record)
         version: str = page["metadata"]["resourceVersion"]
         return version
@@ -153,6 +157,9 @@ class PodCache:
     def _store(self, record: PodRecord) -> None:
         pods = self._pods[record.namespace]
         before = pods.get(record.uid)
+        if record.stage is None and record.shares:
+            ended = self._clock() if before is None or before.ended is None else before.ended
+            record = replace(record, ended=ended)
         pods[record.uid] = record
         if before is None or replace(before, version=record.version) != record:
             self._changed(record)
@@ -164,11 +171,18 @@ class PodCache:
             pods[record.uid] = replace(record, stage=PodStage.LOST, lost=self._clock())
             asyncio.get_running_loop().call_later(self._quarantine, self._release, record)
             self._changed(record)
+        elif record.shares and record.has_node:
+            # Its connections may outlive it: whoever sees the database's list tells when they are gone.
+            before = pods.get(record.uid)
+            ended = self._clock() if before is None or before.ended is None else before.ended
+            pods[record.uid] = replace(record, stage=None, ended=ended)
+            asyncio.get_running_loop().call_later(self._quarantine, self._release, record)
+            self._changed(record)
         elif pods.pop(record.uid, None) is not None:
             self._changed(record)
 
     def _release(self, record: PodRecord) -> None:
-        lost = self._pods[record.namespace].get(record.uid)
-        if lost is not None and lost.lost is not None:
+        kept = self._pods[record.namespace].get(record.uid)
+        if kept is not None and (kept.lost is not None or kept.ended is not None):
             del self._pods[record.namespace][record.uid]
-            self._changed(lost)
+            self._changed(kept)

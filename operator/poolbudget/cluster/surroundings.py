@@ -11,16 +11,18 @@ from poolbudget.cluster.api import Api, ApiError, Object
 from poolbudget.cluster.apply import Change, Written, changes, touch, write_all
 from poolbudget.cluster.ledger import ledger_status
 from poolbudget.cluster.observed import Observed
+from poolbudget.cluster.pod_shares import PodChange, overdue, pod_changes, tell, touched_pods
 from poolbudget.cluster.status import write_status
-from poolbudget.planning.ledger import Ledger, next_revision
+from poolbudget.planning.ledger import Ledger
 from poolbudget.planning.plan import Plan
-from poolbudget.reconcile import MOST_AGE, Conflict
+from poolbudget.reconcile import MOST_AGE, Conflict, pods_of, target_of
 
 
 class ClusterSurroundings:
     """One reconcile of one PoolBudget.
 
-    `written`, `touched` and `failed` tell afterwards what became of its writes.
+    `written`, `told`, `touched` and `failed` tell afterwards what became of its writes, `untold` which pods
+    could not be told, and why. In `overdue_in` seconds the next annotation is to be written once more.
     """
 
     def __init__(
@@ -39,6 +41,9 @@ class ClusterSurroundings:
         self.written: list[Written] = []
         self.failed: dict[str, ApiError] = {}
         self.touched: dict[str, str] = {}
+        self.told: list[PodChange] = []
+        self.untold: dict[str, ApiError] = {}
+        self.overdue_in: float | None = None
 
     async def look(self) -> Observed:
         """Read the ledger, then everything else; pods come from the cache."""
@@ -53,25 +58,41 @@ class ClusterSurroundings:
         """Write what the plan changes without raising it. Raises Conflict."""
         todo = [item for item in changes(seen, decided) if not item.raises]
         await self._write(seen, todo)
+        now = self._clock()
+        late, self.overdue_in = overdue(seen, decided, now)
+        shrinking = [item for item in pod_changes(seen, decided, now) if not item.raises]
+        await self._tell(seen, [*shrinking, *late])
         return any(item.before is not None and item.wanted.sizes.cap < item.before.cap for item in todo)
 
     def raised(self, seen: Observed, decided: Plan) -> frozenset[str]:
-        """The ConfigMaps that the plan raises; none while another one cannot be lowered."""
+        """What the plan raises; nothing while a ConfigMap cannot be lowered."""
         if self.failed:
             return frozenset()
-        return frozenset(item.wanted.name for item in changes(seen, decided) if item.raises)
+        growing = (item for item in pod_changes(seen, decided, self._clock()) if item.raises)
+        return frozenset(
+            [
+                *(item.wanted.name for item in changes(seen, decided) if item.raises),
+                *(pods_of(item.target) for item in growing),
+            ]
+        )
 
     async def claim(self, seen: Observed, names: frozenset[str]) -> Observed:
         """Write a claim into the ledger. Raises Conflict, or ApiError."""
-        number = next_revision(seen.ledger, seen.histories.values(), self._clock())
+        number = seen.next_revision(self._clock())
         ledger = Ledger(number, tuple(sorted(names)), seen.lost)
         status = {**(seen.manifest.get("status") or {}), "ledger": ledger_status(ledger)}
         manifest = await self._status(seen.manifest, status)
         return replace(seen, manifest=manifest, ledger=ledger)
 
     async def touch(self, claimed: Observed, names: frozenset[str]) -> None:
-        """Write ConfigMaps anew, raising nothing. Raises Conflict, or ApiError."""
+        """Write ConfigMaps and annotations anew, raising nothing. Raises Conflict, or ApiError."""
         for name in sorted(names):
+            key = target_of(name)
+            if key is not None:
+                await self._tell(claimed, list(touched_pods(claimed, key, self._clock())))
+                for error in self.untold.values():
+                    raise error
+                continue
             try:
                 version = await touch(self._api, claimed, name, claimed.ledger.claim, self._clock())
                 if version is not None:
@@ -98,7 +119,9 @@ class ClusterSurroundings:
         if time.monotonic() - self._looked_at > MOST_AGE:
             raise Conflict("what was seen is too old to raise anything")
         await self._write(seen, [item for item in changes(seen, decided) if item.raises])
-        for error in self.failed.values():
+        growing = [item for item in pod_changes(seen, decided, self._clock()) if item.raises]
+        await self._tell(seen, growing)
+        for error in (*self.failed.values(), *self.untold.values()):
             if error.is_uncertain:
                 # It may yet arrive: the claim has to stay.
                 raise error
@@ -118,6 +141,15 @@ class ClusterSurroundings:
             if error.is_conflict:
                 raise _conflict(error) from error
             self.failed[name] = error
+
+    async def _tell(self, seen: Observed, todo: list[PodChange]) -> None:
+        """A pod that cannot be told keeps its charge: no reason to hold others back."""
+        written, failed = await tell(self._api, seen, todo)
+        self.told += written
+        for change, error in failed:
+            if error.is_conflict or error.is_not_found:
+                raise Conflict(error.message) from error
+            self.untold[change.record.name] = error
 
     async def _status(self, manifest: Object, status: Object) -> Object:
         try:

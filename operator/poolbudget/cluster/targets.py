@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from poolbudget.cluster import config_map
 from poolbudget.cluster.api import Object
+from poolbudget.cluster.in_place import Sight, ended, following, is_in_place, strangers
 from poolbudget.cluster.pod_records import PodRecord
 from poolbudget.cluster.workloads import autoscaler_of, belongs_to, workload
 from poolbudget.planning import charges
@@ -14,6 +15,7 @@ from poolbudget.planning.charges import Assumptions, PodFacts, charged_pod
 from poolbudget.planning.history import History, nothing_yet
 from poolbudget.planning.inputs import (
     Pod,
+    PodCost,
     PodStage,
     PoolSizes,
     Target,
@@ -29,7 +31,10 @@ from poolbudget.resource.target import TargetSpec
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """Everything that was read about a PoolBudget. `manifests` has None for a workload that is not there."""
+    """Everything that was read about a PoolBudget. `manifests` has None for a workload that is not there.
+
+    `sight` is what its pods say of themselves in the database.
+    """
 
     manifest: Object
     spec: PoolBudgetSpec
@@ -42,6 +47,13 @@ class Found:
     usable: int | None
     assumptions: Assumptions
     now: float
+    sight: Sight = field(default_factory=Sight)
+
+    @property
+    def budget(self) -> str:
+        """The PoolBudget's name."""
+        name: str = self.manifest["metadata"]["name"]
+        return name
 
     def readers(self) -> list[PodFacts]:
         """Pods that read one of the PoolBudget's ConfigMaps, once for each."""
@@ -63,17 +75,25 @@ class Found:
 
 def targets(found: Found) -> Iterator[Target]:
     """The targets that the spec names."""
+    unclaimed = list(strangers(found.sight, found.pods))
     for spec in found.spec.targets:
         manifest = found.manifests[spec.key]
+        follows = is_in_place(found.spec, spec)
+        pods = list(_pods(found, spec.key, manifest, spec.bounds, follows))
+        if follows:
+            # Whose they were nobody can tell: they count once.
+            pods += unclaimed
+            unclaimed = []
         yield Target(
             key=spec.key,
             bounds=caps.bounds(found.spec, spec),
             workload=None
             if manifest is None
             else workload(manifest, autoscaler_of(spec.key, found.autoscalers)),
-            pods=tuple(_pods(found, spec.key, manifest, spec.bounds)),
+            pods=tuple(pods),
             published=_published(found, spec),
             is_off=spec.update_mode is UpdateMode.OFF,
+            is_in_place=follows,
         )
 
 
@@ -84,7 +104,7 @@ def former_targets(found: Found) -> Iterator[Target]:
     lost = {item.target for item in found.ledger.lost}
     for key in sorted(key for key in (written_for | lost) - named if key is not None):
         bounds = TargetBounds()
-        pods = tuple(_pods(found, key, None, bounds))
+        pods = tuple(_pods(found, key, None, bounds, follows=False))
         if pods:
             yield Target(key=key, bounds=bounds, workload=None, pods=pods, is_former=True)
 
@@ -121,27 +141,53 @@ def _published(found: Found, spec: TargetSpec) -> PoolSizes | None:
     return max((sizes for sizes in readable if sizes is not None), key=lambda sizes: sizes.cap, default=None)
 
 
-def _pods(found: Found, key: TargetKey, manifest: Object | None, bounds: TargetBounds) -> Iterator[Pod]:
+def _pods(
+    found: Found, key: TargetKey, manifest: Object | None, bounds: TargetBounds, follows: bool
+) -> Iterator[Pod]:
     names = found.names_of(key)
     seen = set()
     for record in found.pods:
         is_replica = belongs_to(record, key, manifest)
         if is_replica or any(item.config_map in names for item in record.consumes):
             seen.add(record.uid)
-            pod = _charged(found, record, names, bounds)
+            pod = _charged(found, record, names, bounds, follows and is_replica)
             if pod is not None:
-                yield replace(pod, is_replica=is_replica)
+                yield replace(pod, is_replica=is_replica and pod.is_replica)
     for item in remembered(found.ledger, seen, found.assumptions, found.now):
         if item.target == key:
             yield item.pod
 
 
-def _charged(found: Found, record: PodRecord, names: list[str], bounds: TargetBounds) -> Pod | None:
-    """The pod with its charge, which is the largest by any of the ConfigMaps that it reads."""
+def _charged(
+    found: Found, record: PodRecord, names: list[str], bounds: TargetBounds, follows: bool
+) -> Pod | None:
+    """The pod with its charge: by what it may have read at its start, and by what it was told since."""
+    if record.ended is not None:
+        return ended(record, found.sight, bounds.pod_cost, found.budget)
+    started = _started(found, record, names, bounds)
+    if started is None:
+        return None
+    pod, cost, restarted = started
+    if found.budget not in record.follows or not (follows or record.share(found.budget)):
+        return pod
+    told = following(pod, record, found.sight, cost, found.budget, found.now, found.usable or 0, restarted)
+    if follows:
+        return told
+    # Its target is in place no longer, and it goes on with what it was told last.
+    return replace(pod, charge=replace(told.charge, next=pod.charge.next))
+
+
+def _started(
+    found: Found, record: PodRecord, names: list[str], bounds: TargetBounds
+) -> tuple[Pod, PodCost, int] | None:
+    """The pod, charged the most by any of the ConfigMaps that it reads, and what it costs per cap.
+
+    The last is the most that a container of it may open which starts about now.
+    """
     read = [item.config_map for item in record.consumes if item.config_map in names]
     # Not the target's maxPerPool: that may be younger than the pod.
     worst = found.usable or 0
-    best: Pod | None = None
+    best: tuple[Pod, PodCost, int] | None = None
     for name in read or names[:1]:
         facts = record.facts(name)
         if facts is None or charges.is_released(facts, found.assumptions, found.now):
@@ -150,6 +196,8 @@ def _charged(found: Found, record: PodRecord, names: list[str], bounds: TargetBo
             History() if existed_before(found.manifest, name) else nothing_yet()
         )
         pod = charged_pod(facts, history, bounds, found.assumptions, found.now, worst)
-        if best is None or pod.charge.connections > best.charge.connections:
-            best = pod
+        if best is None or pod.charge.connections > best[0].charge.connections:
+            cost = charges.cost_in_its_time(facts, history, bounds, found.assumptions)
+            again = charges.read_by_a_restart(facts, history, found.assumptions, found.now)
+            best = pod, cost, worst if again is None else charges.most(again, cost)
     return best

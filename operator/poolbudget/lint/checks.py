@@ -32,6 +32,8 @@ CHECKS = (
     Check("PB302", _ERROR, workload.optional),
     Check("PB303", _WARNING, workload.reloader),
     Check("PB304", _ERROR, workload.missing_key),
+    Check("PB305", _ERROR, workload.no_share),
+    Check("PB306", _WARNING, workload.unseen),
     Check("PB401", _WARNING, server.past_the_pooler),
     Check("PB402", _WARNING, server.long_transactions),
     Check("PB403", _INFO, server.no_monitor),

@@ -6,6 +6,8 @@ from collections.abc import Iterator
 
 from poolbudget.cluster.api import Object
 from poolbudget.cluster.facts import Facts
+from poolbudget.cluster.in_place import is_in_place, obstacle
+from poolbudget.cluster.pod_annotation import annotation_of, followed_by
 from poolbudget.cluster.references import environment_references, volume_references
 from poolbudget.planning.inputs import UpdateMode
 from poolbudget.recipes.render import rendered
@@ -76,6 +78,29 @@ def reloader(facts: Facts) -> Found:
                     f"the annotation {name} may turn each new size into a rollout, when connections are "
                     f"scarcest: exclude ConfigMap {spec.config_map_name} from it",
                 )
+
+
+def no_share(facts: Facts) -> Found:
+    """PB305: pods of an InPlace target do not have their share as a file, so that they cannot follow it."""
+    budget = facts.observed.reference.name
+    for spec, template in _read_targets(facts):
+        if not is_in_place(facts.observed.spec, spec):
+            continue
+        if budget not in followed_by(template.get("spec") or {}):
+            yield (
+                str(spec.key),
+                "its pods cannot follow their shares, and keep what they start with: add a downwardAPI "
+                f"volume with metadata.annotations['{annotation_of(budget)}'] as {budget} and metadata.uid "
+                "as uid, mounted at /etc/poolbudget (docs/applications.md)",
+            )
+
+
+def unseen(facts: Facts) -> Found:
+    """PB306: nobody can see what pods have applied, so that an InPlace target is treated as Initial."""
+    reason = obstacle(facts.observed.spec)
+    for spec, _ in _read_targets(facts):
+        if reason is not None and spec.update_mode is UpdateMode.IN_PLACE:
+            yield str(spec.key), f"treated as updateMode Initial: {reason}"
 
 
 def missing_key(facts: Facts) -> Found:

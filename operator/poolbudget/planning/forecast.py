@@ -24,10 +24,11 @@ def forecast(target: Target, plan: Plan, usable: int) -> Forecast | None:
     """The next rollout of a target, at the most pods that it may have; None where nothing overlaps.
 
     Old pods keep what they hold until they are gone. The first wave may start with what is published
-    now; sizes are lowered while the rollout goes on, and whoever comes later gets the floor at least.
+    now; sizes are lowered while the rollout goes on, and whoever comes later gets the floor at least. None
+    also where pods follow their shares: those that run give up what new ones need.
     """
     workload = target.workload
-    if workload is None or not workload.waves or not workload.desired:
+    if workload is None or not workload.waves or not workload.desired or target.is_in_place:
         return None
     planned = plan.target(target.key)
     terminating = sum(pod.stage is PodStage.TERMINATING for pod in target.pods)

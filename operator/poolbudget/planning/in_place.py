@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from poolbudget.planning.inputs import Charge, Pod, PodCost, PodShare, PodStage, PoolSizes, Target
+from poolbudget.planning.inputs import Applied, Charge, Pod, PodCost, PodShare, PodStage, PoolSizes, Target
 from poolbudget.planning.shares import Claim, Group
 from poolbudget.planning.sizes import split_whole
 
@@ -51,19 +51,6 @@ class Grant:
         return (*self.earlier, Told(self.revision, self.sizes.cap))
 
 
-@dataclass(frozen=True, slots=True)
-class Applied:
-    """What the database shows of a pod.
-
-    `revision` is the lowest that any of its pools has applied, None while not all of them have been seen.
-    `cap` is the largest that any of them has named, `connections` how many are open.
-    """
-
-    revision: int | None = None
-    cap: int = 0
-    connections: int = 0
-
-
 def is_acknowledged(grant: Grant, applied: Applied) -> bool:
     """Whether all pools have applied the present share.
 
@@ -72,13 +59,20 @@ def is_acknowledged(grant: Grant, applied: Applied) -> bool:
     return applied.revision == grant.revision
 
 
-def in_place_charge(grant: Grant | None, initial: Charge, applied: Applied, cost: PodCost) -> Charge:
+def in_place_charge(
+    grant: Grant | None, initial: Charge, applied: Applied, cost: PodCost, restarted: int = 0
+) -> Charge:
     """What a pod may open that follows its share; `initial` is its charge by what it read at its start.
 
+    Before it was told anything it says with which cap it started: then it is charged that, or `restarted`
+    connections, the most by what a container reads that starts about now.
     What is seen open in the database counts in any case: a process that was killed leaves connections
     behind, which run on beside those of its successor.
     """
-    if grant is None:
+    if grant is None and applied.revision == 0:
+        held = max(cost.at(applied.cap), restarted)
+        basis = f"started with {held}"
+    elif grant is None:
         held = max(initial.connections, cost.at(applied.cap) if applied.cap else 0)
         basis = initial.basis
     else:
@@ -138,9 +132,9 @@ def next_grant(
 def pod_share(grant: Grant | None, applied: Applied, now: float) -> PodShare:
     """What the planner is told of a pod that follows its share."""
     if grant is None:
-        return PodShare()
+        return PodShare(applied=applied)
     done = is_acknowledged(grant, applied)
-    return PodShare(grant.sizes, done, is_pinned(grant, applied, now))
+    return PodShare(grant.sizes, done, is_pinned(grant, applied, now), applied)
 
 
 def is_pinned(grant: Grant, applied: Applied, now: float) -> bool:

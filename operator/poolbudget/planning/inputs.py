@@ -108,6 +108,19 @@ class Charge:
 
 
 @dataclass(frozen=True, slots=True)
+class Applied:
+    """What the database shows of a pod.
+
+    `revision` is the lowest that any of its pools has applied, None while not all of them have been seen.
+    `cap` is the largest that any of them has named, `connections` how many are open.
+    """
+
+    revision: int | None = None
+    cap: int = 0
+    connections: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class PodShare:
     """What a pod that follows its share was told last, None where nothing yet.
 
@@ -118,6 +131,7 @@ class PodShare:
     told: PoolSizes | None = None
     is_acknowledged: bool = False
     is_pinned: bool = False
+    applied: Applied = Applied()
 
 
 @dataclass(frozen=True, slots=True)

@@ -49,6 +49,9 @@ def remembered(ledger: Ledger, seen: Container[str], assumptions: Assumptions, n
     ]
 
 
-def next_revision(ledger: Ledger, histories: Iterable[History], now: float) -> int:
-    """A number that was never used before, not even by a PoolBudget or ConfigMap that is deleted now."""
-    return max(ledger.claim, int(now), *(history.revision for history in histories)) + 1
+def next_revision(ledger: Ledger, histories: Iterable[History], now: float, seen: int = 0) -> int:
+    """A number that was never used before, not even by a PoolBudget or ConfigMap that is deleted now.
+
+    `seen` is the highest that any pod was told, or names itself.
+    """
+    return max(ledger.claim, int(now), seen, *(history.revision for history in histories)) + 1

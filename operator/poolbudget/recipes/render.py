@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from poolbudget.capacity.pooler import PoolerLimits
 from poolbudget.planning.inputs import PoolSizes
@@ -16,6 +16,7 @@ from poolbudget.resource.target import TEMPLATE_NAME, KeyFormat, TargetSpec
 POOL_SIZE = "POOL_SIZE"
 MAX_OVERFLOW = "MAX_OVERFLOW"
 JSON = "pool.json"
+POOL_BUDGET = "POOL_BUDGET"
 
 # HikariCP refuses a shorter life than that (com.zaxxer.hikari.HikariConfig, MIN_LIFETIME 30 s).
 _HIKARI_SHORTEST_LIFE = 30
@@ -65,6 +66,11 @@ def recipe_of(
         tuple(sorted(target.config_map.keys.items())),
         tuple(sorted(overrides)),
     )
+
+
+def followed(found: Recipe, budget: str) -> Recipe:
+    """The recipe for pods that follow their shares: it names the file in which those stand."""
+    return replace(found, settings=(*found.settings, Setting(POOL_BUDGET, budget, "the share's file")))
 
 
 def rendered(found: Recipe, sizes: PoolSizes, prefixes: Iterable[str]) -> dict[str, str]:

@@ -52,6 +52,7 @@ class Reason(StrEnum):
     CONFIG_MAP_NOT_OURS = "ConfigMapNotOurs"
     CONFIG_MAP_TAKEN = "ConfigMapTaken"
     CONFIG_MAP_NOT_WRITTEN = "ConfigMapNotWritten"
+    PODS_NOT_TOLD = "PodsNotTold"
 
     PODS_FIT = "PodsFit"
     MAX_PODS_DO_NOT_FIT = "MaxPodsDoNotFit"
@@ -66,6 +67,9 @@ class Reason(StrEnum):
     PUBLISHED = "Published"
     WAITING_TO_RAISE = "WaitingToRaise"
     HELD_BY_PODS = "HeldByPods"
+    PODS_FOLLOW = "PodsFollow"
+    WAITING_FOR_PODS = "WaitingForPods"
+    PODS_NOT_FOLLOWING = "PodsNotFollowing"
     NOT_PUBLISHED = "NotPublished"
 
     ONLY_BUDGET = "OnlyBudget"

@@ -24,7 +24,12 @@ class PoolBudgetSpec(Model):
                 "(has(u.configMap) && has(u.configMap.name) ? u.configMap.name : u.name + '-pool')))",
                 "message": "two targets would write the same ConfigMap: give one of them a "
                 "configMap.name of its own",
-            }
+            },
+            {
+                "rule": "has(self.capacity.probe) || self.targets.all(t, t.updateMode != 'InPlace')",
+                "message": "pods that are InPlace say in the database what they have applied, and somebody "
+                "has to look: give the PoolBudget a capacity.probe",
+            },
         )
     )
 

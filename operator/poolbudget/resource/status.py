@@ -176,8 +176,10 @@ class LedgerStatus(Model):
     claim: Annotated[int, Field(ge=0, json_schema_extra={"format": "int64"})] = Field(
         default=0, description="Number of the last claim to raise sizes; it only grows."
     )
-    outstanding: Annotated[list[str], Field(max_length=2 * MAX_TARGETS)] = Field(
-        default=[], description="ConfigMaps that this claim may still raise; empty when nothing is under way."
+    outstanding: Annotated[list[str], Field(max_length=4 * MAX_TARGETS)] = Field(
+        default=[],
+        description="ConfigMaps, and targets' pods, that this claim may still raise; empty when nothing is "
+        "under way.",
     )
     lost: Annotated[list[LostPodStatus], Field(max_length=100)] = Field(
         default=[], description="Pods that are charged although they are gone."

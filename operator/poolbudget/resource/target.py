@@ -133,6 +133,10 @@ class TargetSpec(Model):
                 "message": "minPerPool must not exceed maxPerPool",
             },
             {
+                "rule": "self.updateMode != 'InPlace' || self.poolClass != 'NullPool'",
+                "message": "a NullPool has no size that could change in place: choose another poolClass",
+            },
+            {
                 "rule": "self.name.size() <= 248 || (has(self.configMap) && has(self.configMap.name))",
                 "message": "a name of more than 248 characters leaves no room for `-pool`: give the target "
                 "a configMap.name",
@@ -168,7 +172,14 @@ class TargetSpec(Model):
     )
     update_mode: UpdateMode = Field(
         default=UpdateMode.INITIAL,
-        description="Off: only says what it would do. Initial: sizes are read at container start.",
+        description="Off: only says what it would do. Initial: sizes are read at container start. InPlace: "
+        "each pod follows a share of its own while it runs, by the client library and a volume "
+        "(docs/applications.md).",
+    )
+    start_per_pool: Connections = Field(
+        default=1,
+        description="InPlace only: pool_size + max_overflow that a container starts with, for the moment "
+        "before its pod is told a share.",
     )
     pool_class: PoolClass = Field(
         default=PoolClass.ASYNC_ADAPTED_QUEUE_POOL,
@@ -194,6 +205,7 @@ class TargetSpec(Model):
             min_per_pool=self.min_per_pool,
             max_per_pool=self.max_per_pool,
             weight=self.weight,
+            start_per_pool=self.start_per_pool,
         )
 
     @property

@@ -18,6 +18,7 @@ from poolbudget.cluster.facts import Facts
 from poolbudget.cluster.gather import Context, gather, last_capacity, last_others
 from poolbudget.cluster.observed import InvalidSpecError, Observed, parse_spec
 from poolbudget.cluster.pod_records import PodRecord
+from poolbudget.cluster.pod_shares import in_words
 from poolbudget.cluster.pods import PodCache
 from poolbudget.cluster.status import (
     invalid_status,
@@ -29,10 +30,19 @@ from poolbudget.cluster.status import (
 from poolbudget.cluster.surroundings import ClusterSurroundings
 from poolbudget.lint.checks import lint
 from poolbudget.lint.finding import Finding, Severity
-from poolbudget.pace import Pace, RaisePace, pause_after_conflict, seconds_to_look_again
+from poolbudget.pace import (
+    GROW_PACE,
+    Pace,
+    RaisePace,
+    is_open,
+    may_grow_at_once,
+    pause_after_conflict,
+    seconds_to_look_again,
+)
 from poolbudget.planning.charges import Assumptions
-from poolbudget.planning.plan import Plan
-from poolbudget.reconcile import Conflict, reconcile
+from poolbudget.planning.inputs import PodStage
+from poolbudget.planning.plan import Plan, plan
+from poolbudget.reconcile import Conflict, reconcile, target_of
 from poolbudget.resource.times import timestamp
 from poolbudget.runtime import clock
 from poolbudget.runtime.index import BudgetEntry, BudgetIndex, BudgetKey
@@ -55,6 +65,10 @@ anyhow: a burst of pods is one write and not hundreds."""
 
 
 _CONFLICTS_BEFORE_REPORT = 4
+
+_CLOSE_LOOK, _SECOND_LOOK = 0.1, 1.0
+"""Seconds between two looks at what pods say of themselves: while one is about to answer, and while one is
+missing that should have answered, or its connections should be gone."""
 
 
 class BudgetGone(Exception):
@@ -82,6 +96,8 @@ class Controller:
         self._warned: dict[BudgetKey, set[tuple[str, str]]] = {}
         self.pods = PodCache(api, namespaces, self._pod_changed, assumptions.quarantine, clock.now)
         self._raises: RaisePace[BudgetKey] = RaisePace()
+        self._grows: Pace[BudgetKey] = Pace(*GROW_PACE)
+        self._acknowledged: dict[BudgetKey, dict[str, int]] = {}
         self._counts: Pace[BudgetKey] = Pace(*_COUNT_PACE)
         self._conflicts: dict[BudgetKey, int] = {}
         self._own_writes: dict[tuple[str, str], str] = {}
@@ -137,7 +153,7 @@ class Controller:
             clock=clock.now,
         )
         try:
-            await reconcile(surroundings, lambda seen, decided, _: self._is_due(key, seen, decided))
+            await reconcile(surroundings, lambda seen, decided, wanted: self._due(key, seen, decided, wanted))
         except BudgetGone:
             self.forget(key)
             return "gone"
@@ -146,10 +162,10 @@ class Controller:
             self._own_writes.update(
                 {(key.namespace, name): item for name, item in surroundings.touched.items()}
             )
-            await self._announce(key, surroundings.written)
-        for error in surroundings.failed.values():
+            await self._announce(key, surroundings)
+        for error in (*surroundings.failed.values(), *surroundings.untold.values()):
             raise error
-        return "changed" if surroundings.written else "unchanged"
+        return "changed" if surroundings.written or surroundings.told else "unchanged"
 
     async def _look(self, key: BudgetKey, complete: bool) -> Observed:
         """Read the PoolBudget, with the ledger in it, and only then everything else."""
@@ -169,8 +185,12 @@ class Controller:
             siblings=self.index.siblings(key),
             assumptions=self._assumptions,
             now=now,
+            sighting=self.prober.sighting(key),
+            acknowledged=self._acknowledged.get(key, {}),
         )
-        return await gather(self._api, manifest, spec, context)
+        observed = await gather(self._api, manifest, spec, context)
+        self._acknowledged[key] = observed.acknowledged()
+        return observed
 
     def _own(self, key: BudgetKey) -> Own:
         """What tells the pods on a PoolBudget's server from others."""
@@ -181,15 +201,26 @@ class Controller:
             return await self.pods.read_now(namespace)
         return list(self.pods.in_namespace(namespace))
 
-    def _is_due(self, key: BudgetKey, seen: Observed, decided: Plan) -> bool:
-        """Whether to raise now; not always while conflict follows conflict, so that the status is written."""
+    def _due(self, key: BudgetKey, seen: Observed, decided: Plan, wanted: frozenset[str]) -> frozenset[str]:
+        """What to raise now; not always while conflict follows conflict, so that the status is written."""
         if self._conflicts.get(key, 0) % _CONFLICTS_BEFORE_REPORT == _CONFLICTS_BEFORE_REPORT - 1:
-            return False
+            return frozenset()
         unread, now = seen.readable_by_all - clock.now(), asyncio.get_running_loop().time()
-        wait = self._raises.seconds_until_due(key, decided, unread, now)
-        if wait > 0:
-            self.queue.mark_after(key, wait)
-        return wait <= 0
+        pods = frozenset(name for name in wanted if target_of(name) is not None)
+        waits: dict[frozenset[str], float] = {}
+        if wanted - pods:
+            waits[wanted - pods] = self._raises.seconds_until_due(key, decided, unread, now)
+        if pods:
+            waits[pods] = max(unread, self._seconds_until_growth(key, seen, decided, now))
+        for seconds in waits.values():
+            if seconds > 0:
+                self.queue.mark_after(key, seconds)
+        return frozenset().union(*(names for names, seconds in waits.items() if seconds <= 0))
+
+    def _seconds_until_growth(self, key: BudgetKey, seen: Observed, decided: Plan, now: float) -> float:
+        if may_grow_at_once(seen.inputs, decided, plan(seen.inputs)):
+            return 0.0
+        return self._grows.seconds_until_due(key, None, now)
 
     async def _report(
         self, key: BudgetKey, seen: Observed, decided: Plan, surroundings: ClusterSurroundings
@@ -202,8 +233,13 @@ class Controller:
             self.queue.mark_after(key, again)
         if seen.changes_at is not None:
             self.queue.mark_after(key, seen.changes_at - clock.now())
+        if surroundings.overdue_in is not None:
+            self.queue.mark_after(key, surroundings.overdue_in)
+        if not any(share.waits_to_grow for share in decided.shares):
+            self._grows.forget(key)
+        self.prober.attend(key, _attention(seen, decided))
         self._allocated[key] = decided.allocated
-        facts = Facts(seen, decided, surroundings.failed)
+        facts = Facts(seen, decided, surroundings.failed, surroundings.untold)
         findings = lint(facts)
         status = new_status(facts, [item.to_status() for item in findings], timestamp(seen.now))
         await self._tell(key, seen.manifest, status)
@@ -253,13 +289,16 @@ class Controller:
         """Whether a ConfigMap's version is the one that we wrote last: then there is nothing to do."""
         return self._own_writes.get((namespace, name)) == version
 
-    async def _announce(self, key: BudgetKey, written: list[Written]) -> None:
+    async def _announce(self, key: BudgetKey, surroundings: ClusterSurroundings) -> None:
         """An Event for each new size; one that cannot be posted is no reason to try all again."""
-        for change in (item.change for item in written):
+        for change in (item.change for item in surroundings.written):
             if change.before == change.wanted.sizes:
                 continue
             logger.info("%s: %s", key, change)
             await self._post(key, "SizesPublished", str(change))
+        for words in in_words(change for change in surroundings.told if not change.grant.touched):
+            logger.info("%s: %s", key, words)
+            await self._post(key, "SharesTold", words)
 
     async def _post(self, key: BudgetKey, reason: str, note: str, *, is_warning: bool = False) -> None:
         entry = self.index.get(key)
@@ -283,6 +322,8 @@ class Controller:
         self.index.remove(key)
         self.prober.forget(key)
         self._raises.forget(key)
+        self._grows.forget(key)
+        self._acknowledged.pop(key, None)
         self._counts.forget(key)
         self._conflicts.pop(key, None)
         self._allocated.pop(key, None)
@@ -343,3 +384,18 @@ class Controller:
                     key = BudgetKey(manifest["metadata"]["namespace"], manifest["metadata"]["name"])
                     self.index.put(key, BudgetEntry.of(manifest["metadata"], parse_spec(manifest)))
                     self.queue.mark(key)
+
+
+def _attention(seen: Observed, decided: Plan) -> float | None:
+    """How often to see what pods say of themselves, in seconds: often only while an answer is expected."""
+    waits = any(is_open(share) or share.changes or share.waits_to_grow for share in decided.shares)
+    if waits and not all(share.is_acknowledged or share.is_pinned for share in decided.shares):
+        return _CLOSE_LOOK
+    pods = (pod for target in seen.inputs.targets for pod in target.pods)
+    if waits or any(pod.stage is PodStage.ENDED for pod in pods) or _has_pinned(decided):
+        return _SECOND_LOOK
+    return None
+
+
+def _has_pinned(decided: Plan) -> bool:
+    return any(share.is_pinned for share in decided.shares)

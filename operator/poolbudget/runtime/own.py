@@ -8,6 +8,7 @@ from poolbudget.capacity.consumers import Own
 from poolbudget.cluster.pod_records import PodRecord
 from poolbudget.cluster.pods import PodCache
 from poolbudget.runtime.index import BudgetIndex, BudgetKey
+from poolbudget.tag import budget_part
 
 
 def own_of(index: BudgetIndex, pods: PodCache, key: BudgetKey, allocated: Mapping[BudgetKey, int]) -> Own:
@@ -31,6 +32,7 @@ def own_of(index: BudgetIndex, pods: PodCache, key: BudgetKey, allocated: Mappin
         running=len(everybody),
         held=sum(allocated[item] for item in together) if together <= allocated.keys() else None,
         of_targets=_addresses(records[key]),
+        budgets=frozenset(budget_part(item.name) for item in together),
         has_pooler=any(found.has_pooler for found in entries),
     )
 

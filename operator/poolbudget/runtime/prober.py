@@ -19,6 +19,7 @@ from poolbudget.capacity.limits import ServerLimits
 from poolbudget.capacity.pooler import AdminFigures
 from poolbudget.capacity.probe import Report
 from poolbudget.capacity.reading import Reading, confirmed, confirmed_admin, with_host
+from poolbudget.capacity.sightings import Sighting
 from poolbudget.cluster import paths
 from poolbudget.cluster.api import Api, ApiError
 from poolbudget.resource.capacity import Probe
@@ -66,6 +67,7 @@ class Asked:
     probe: Probe
     host: str
     admin: SecretKeyRef | None
+    by_console: bool
     last: ServerLimits | None = field(compare=False)
     last_others: tuple[Others, int] = field(compare=False)
 
@@ -90,10 +92,27 @@ class Prober:
         self._password_folder = password_folder
         self._readings: dict[BudgetKey, Reading] = {}
         self._tasks: dict[BudgetKey, tuple[Asked, asyncio.Task[None]]] = {}
+        self._sightings: dict[BudgetKey, Sighting] = {}
+        self._attention: dict[BudgetKey, float] = {}
+        self._attended: dict[BudgetKey, asyncio.Event] = {}
 
     def reading(self, key: BudgetKey) -> Reading:
         """The last reading; empty before the first answer."""
         return self._readings.get(key, Reading())
+
+    def sighting(self, key: BudgetKey) -> Sighting | None:
+        """What pods said of themselves last; None before anybody has looked."""
+        return self._sightings.get(key)
+
+    def attend(self, key: BudgetKey, pause: float | None) -> None:
+        """Look every `pause` seconds what pods say of themselves; None: only when the probe looks anyhow."""
+        if pause is None:
+            self._attention.pop(key, None)
+            return
+        before = self._attention.get(key)
+        self._attention[key] = pause
+        if before is None or pause < before:
+            self._attended.setdefault(key, asyncio.Event()).set()
 
     def follow(
         self,
@@ -107,19 +126,24 @@ class Prober:
             self.forget(key)
             return
         admin = spec.endpoint.pooler.admin_url_secret_key_ref
-        asked = Asked(spec.capacity.probe, spec.endpoint.host, admin, last, last_others)
+        by_console = spec.endpoint.pooler.shares_connections and admin is not None
+        asked = Asked(spec.capacity.probe, spec.endpoint.host, admin, by_console, last, last_others)
         current = self._tasks.get(key)
         if current is None or current[0] != asked or current[1].done():
             if current is not None:
                 current[1].cancel()
                 # Other credentials may lead to another server: its figures start afresh.
                 self._readings.pop(key, None)
+                self._sightings.pop(key, None)
             task = asyncio.create_task(self._run(key, asked), name=f"probe {key}")
             self._tasks[key] = (asked, task)
 
     def forget(self, key: BudgetKey) -> None:
         """The PoolBudget is gone, or has no probe any more."""
         self._readings.pop(key, None)
+        self._sightings.pop(key, None)
+        self._attention.pop(key, None)
+        self._attended.pop(key, None)
         current = self._tasks.pop(key, None)
         if current is not None:
             current[1].cancel()
@@ -138,39 +162,77 @@ class Prober:
         child = ChildProbe()
         try:
             while True:
-                answer = await self._ask(key, asked, child)
+                began = clock.now()
+                question = await self._question(key, asked)
+                answer = question if isinstance(question, Answer) else await self._ask(key, child, question)
+                self._see(key, answer, began)
                 reading = self._reading_after(key, asked, answer, samples)
                 self._store(key, reading)
                 if answer.report is None:
                     wait, retry = min(retry, interval), min(2 * retry, interval)
                 else:
                     wait, retry = interval if reading.is_settled else _FIRST_RETRY, _FIRST_RETRY
-                await asyncio.sleep(wait * random.uniform(1 - _JITTER, 1 + _JITTER))  # noqa: S311
+                wait *= random.uniform(1 - _JITTER, 1 + _JITTER)  # noqa: S311
+                await self._attend(key, question, child, wait)
         finally:
             await child.close()
 
-    async def _ask(self, key: BudgetKey, asked: Asked, child: ChildProbe) -> Answer:
-        """One look; whatever goes wrong is an answer, too."""
+    async def _attend(
+        self, key: BudgetKey, question: Question | Answer, child: ChildProbe, seconds: float
+    ) -> None:
+        """Until the next look at everything, see what pods say as often as that is wanted."""
+        loop = asyncio.get_running_loop()
+        ends = loop.time() + seconds
+        attended = self._attended.setdefault(key, asyncio.Event())
+        while (left := ends - loop.time()) > 0:
+            pause = self._attention.get(key)
+            attended.clear()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(left if pause is None else min(left, pause)):
+                    await attended.wait()
+            if key in self._attention and loop.time() < ends and isinstance(question, Question):
+                began = clock.now()
+                self._see(key, await self._ask(key, child, replace(question, tags_only=True)), began)
+
+    def _see(self, key: BudgetKey, answer: Answer, began: float) -> None:
+        if answer.tagged is None:
+            return
+        before, now = self._sightings.get(key), Sighting(began, answer.tagged)
+        self._sightings[key] = now
+        if before is None or before.essence != now.essence:
+            self._changed(key)
+
+    async def _question(self, key: BudgetKey, asked: Asked) -> Question | Answer:
+        """What to ask, with the Secrets as they are now; an answer at once where they are not to be had."""
         try:
             url = await self._secret_value(key.namespace, asked.probe.url_secret_key_ref)
-            admin_url, admin_failure = None, None
-            if asked.admin is not None:
-                try:
-                    admin_url = await self._secret_value(key.namespace, asked.admin)
-                except ProbeFailure as failure:
-                    admin_failure = failure
             file = asked.probe.password_file
-            password_file = None if file is None else str(self._password_folder / key.namespace / file)
-            role = asked.probe.application_role
-            answer = await child.look(Question(url, asked.host, role, admin_url, password_file))
-            return answer if admin_failure is None else replace(answer, admin_failure=admin_failure)
+            return Question(
+                url,
+                asked.host,
+                asked.probe.application_role,
+                None if asked.admin is None else await self._admin_url(key, asked.admin),
+                None if file is None else str(self._password_folder / key.namespace / file),
+                by_console=asked.by_console,
+            )
         except ProbeFailure as failure:
             return Answer(failure=failure)
         except Exception as error:
-            logger.warning("%s: probing failed unexpectedly: %s", key, type(error).__name__)
-            logger.debug("Details", exc_info=error)
-            failed = ProbeFailure(Reason.PROBE_FAILED, f"the probe failed: {type(error).__name__}")
-            return Answer(failure=failed)
+            return _unexpected(key, error)
+
+    async def _admin_url(self, key: BudgetKey, reference: SecretKeyRef) -> str | ProbeFailure:
+        """The database is asked in any case."""
+        try:
+            return await self._secret_value(key.namespace, reference)
+        except ProbeFailure as failure:
+            return failure
+
+    async def _ask(self, key: BudgetKey, child: ChildProbe, question: Question) -> Answer:
+        """One look; whatever goes wrong is an answer, too."""
+        try:
+            return await child.look(question)
+        except Exception as error:
+            return _unexpected(key, error)
 
     def _reading_after(self, key: BudgetKey, asked: Asked, answer: Answer, samples: deque[Sample]) -> Reading:
         """The reading after a look; an answer that makes no sense is a failure like any other."""
@@ -236,3 +298,9 @@ class Prober:
         with contextlib.suppress(ValueError):
             return base64.b64decode(data[key]).decode()
         raise ProbeFailure(Reason.URL_INVALID, f"key {key} of Secret {name} is not text")
+
+
+def _unexpected(key: BudgetKey, error: Exception) -> Answer:
+    logger.warning("%s: probing failed unexpectedly: %s", key, type(error).__name__)
+    logger.debug("Details", exc_info=error)
+    return Answer(failure=ProbeFailure(Reason.PROBE_FAILED, f"the probe failed: {type(error).__name__}"))

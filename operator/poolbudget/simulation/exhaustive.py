@@ -247,7 +247,7 @@ class Explorer:
             lambda _: None,
             most_age=float("inf"),
         )
-        turn = steps.reconcile(self._surround(made), lambda *_: True)
+        turn = steps.reconcile(self._surround(made), lambda _, __, wanted: wanted)
         request, refusal = None, None
         try:
             request = turn.send(None)

@@ -174,7 +174,10 @@ class SimulatedOperator:
             self._told,
         )
         done: list[BaseException | None] = []
-        turn = reconcile(self._surround(made), self._is_due)
+        turn = reconcile(
+            self._surround(made),
+            lambda seen, decided, wanted: wanted if self._is_due(seen, decided, wanted) else frozenset(),
+        )
         task = Task(
             self._simulation,
             turn,

@@ -1,0 +1,181 @@
+"""Telling pods their shares: which annotations differ from a plan, and how each is written.
+
+An annotation is replaced only if it still says what was seen: whoever writes meanwhile makes the plan
+worthless. That is compared by the API server itself, on the annotation alone: a pod's status changes all the
+time, and must not get in the way.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from poolbudget.cluster import paths
+from poolbudget.cluster.api import Api, ApiError, Object
+from poolbudget.cluster.observed import Observed
+from poolbudget.cluster.pod_annotation import annotation_of, grant_text
+from poolbudget.cluster.pod_records import PodRecord
+from poolbudget.planning.in_place import Grant, PodPlan, is_acknowledged, next_grant
+from poolbudget.planning.inputs import Applied, Pod, Target, TargetKey
+from poolbudget.planning.plan import Plan
+from poolbudget.planning.sizes import split_whole
+
+FIRST_TOUCH = 1.0
+"""Seconds after which an annotation that was not obeyed is written again: kubelets lose a refresh now and
+then. Doubled each time."""
+
+_LAST_TOUCH = 60.0
+_MOST_DOUBLINGS = 6
+
+
+@dataclass(frozen=True, slots=True)
+class PodChange:
+    """A pod that has to be told something. `before` is the cap that it was told last, or starts with."""
+
+    target: TargetKey
+    record: PodRecord
+    grant: Grant
+    before: int
+
+    @property
+    def raises(self) -> bool:
+        """Whether the pod may open more than before."""
+        return self.grant.sizes.cap > self.before
+
+
+def pod_changes(observed: Observed, plan: Plan, now: float) -> list[PodChange]:
+    """The pods whose annotations differ from the plan; one that is to have what it starts with needs none."""
+    revision = observed.next_revision(now)
+    result = []
+    for target in observed.inputs.targets:
+        start = target.bounds.start_per_pool
+        for share in plan.target(target.key).shares:
+            before = start if share.told is None else share.told.cap
+            if share.changes and not (share.is_new and share.sizes.cap == start):
+                result.append(_change(observed, target, share, before, revision, now))
+    return result
+
+
+def _change(
+    observed: Observed, target: Target, share: PodPlan, before: int, revision: int, now: float
+) -> PodChange:
+    record = observed.pods[share.uid]
+    pod = next(pod for pod in target.pods if pod.uid == share.uid)
+    charge, applied = pod.charge, _applied(pod)
+    grant = observed.grants.get(share.uid)
+    return PodChange(
+        target.key, record, next_grant(grant, charge, applied, revision, share.sizes, now), before
+    )
+
+
+def overdue(observed: Observed, plan: Plan, now: float) -> tuple[list[PodChange], float | None]:
+    """The annotations to write once more since nobody has obeyed them, and when to look for the next one.
+
+    Only where the database was seen since: while nobody can look, nobody has failed to answer.
+    """
+    result, waits = [], []
+    for target in observed.inputs.targets:
+        changing = {share.uid for share in plan.target(target.key).shares if share.changes}
+        for pod in target.pods:
+            grant = observed.grants.get(pod.uid)
+            if grant is None or not pod.is_adjustable or pod.uid in changing:
+                continue
+            if is_acknowledged(grant, _applied(pod)):
+                continue
+            due, seen = grant.time + _touched_after(grant.touched), observed.sight.time
+            if now >= due and seen is not None and seen > grant.time:
+                touched = replace(grant, touched=grant.touched + 1)
+                result.append(PodChange(target.key, observed.pods[pod.uid], touched, grant.sizes.cap))
+            else:
+                waits.append(max(due - now, FIRST_TOUCH / 4))
+    return result, min(waits, default=None)
+
+
+def _applied(pod: Pod) -> Applied:
+    return Applied() if pod.share is None else pod.share.applied
+
+
+def _touched_after(touches: int) -> float:
+    """Seconds after which an annotation is written once more: 1, 2, 4 and so on, then every minute."""
+    doublings = min(touches, _MOST_DOUBLINGS)
+    return FIRST_TOUCH * float(2**doublings) + _LAST_TOUCH * (touches - doublings)
+
+
+def touched_pods(observed: Observed, key: TargetKey, now: float) -> Iterator[PodChange]:
+    """Every pod of a target, told what it was told already: a write that is under way is refused then."""
+    for target in observed.inputs.targets:
+        if target.key != key:
+            continue
+        for pod in target.pods:
+            if not pod.is_adjustable:
+                continue
+            record = observed.pods[pod.uid]
+            grant = observed.grants.get(pod.uid)
+            start = target.bounds.start_per_pool
+            if grant is None:
+                sizes = split_whole(start, observed.spec.pool_size_percent)
+                grant = next_grant(None, pod.charge, _applied(pod), observed.next_revision(now), sizes, now)
+            else:
+                grant = replace(grant, touched=grant.touched + 1)
+            yield PodChange(key, record, grant, grant.sizes.cap)
+
+
+async def tell(
+    api: Api, observed: Observed, changes: Sequence[PodChange]
+) -> tuple[list[PodChange], list[tuple[PodChange, ApiError]]]:
+    """Write annotations at the same time; returns those that went through, and the others' errors."""
+    answers = await asyncio.gather(
+        *(_write(api, observed, change) for change in changes), return_exceptions=True
+    )
+    written, failed = [], []
+    for change, answer in zip(changes, answers, strict=True):
+        if isinstance(answer, ApiError):
+            failed.append((change, answer))
+        elif isinstance(answer, BaseException):
+            raise answer
+        else:
+            written.append(change)
+    return written, failed
+
+
+async def _write(api: Api, observed: Observed, change: PodChange) -> None:
+    record = change.record
+    await api.json_patch(
+        paths.pod(record.namespace, record.name),
+        _operations(record, observed.reference.name, grant_text(change.grant)),
+        observed.reference.field_manager,
+    )
+
+
+def _operations(record: PodRecord, budget: str, text: str) -> list[Object]:
+    """RFC 6902: write only where pod and annotation are what was seen."""
+    name = annotation_of(budget)
+    path = "/metadata/annotations/" + name.replace("~", "~0").replace("/", "~1")
+    same_pod = {"op": "test", "path": "/metadata/uid", "value": record.uid}
+    if not record.has_annotations:
+        return [
+            same_pod,
+            {"op": "test", "path": "/metadata/annotations", "value": None},
+            {"op": "add", "path": "/metadata/annotations", "value": {name: text}},
+        ]
+    return [
+        same_pod,
+        {"op": "test", "path": path, "value": record.share(budget)},
+        {"op": "add", "path": path, "value": text},
+    ]
+
+
+def in_words(changes: Iterable[PodChange]) -> Iterator[str]:
+    """What was told, such as `Deployment/api: 3 pods 51 -> 13, 9 pods new -> 13`."""
+    by_target: dict[TargetKey, Counter[tuple[str, int]]] = {}
+    for change in changes:
+        before = "new" if change.grant.charged == 0 or not change.grant.earlier else str(change.before)
+        by_target.setdefault(change.target, Counter())[before, change.grant.sizes.cap] += 1
+    for key, counts in by_target.items():
+        parts = (
+            f"{count} pod{'s' if count != 1 else ''} {before} -> {cap}"
+            for (before, cap), count in sorted(counts.items())
+        )
+        yield f"{key}: {', '.join(parts)}"

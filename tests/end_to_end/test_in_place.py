@@ -1,0 +1,220 @@
+"""Pods that follow their shares, on the real node: every slot busy, and whatever happens to pods."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from cluster.backends import BackendCounter, connections_refused
+from cluster.control_plane import ControlPlane
+from cluster.node import Node, on_this_machine
+from cluster.operator_process import OperatorProcess, allow_in_place
+from cluster.postgres import Postgres
+from cluster.processes import Workspace
+from cluster.stage import Stage
+from helpers import (
+    Manifest,
+    autoscaler,
+    budget,
+    condition,
+    deployment,
+    eventually,
+    secret,
+    status,
+    wait_for_reason,
+)
+from poolbudget.cluster.pod_annotation import annotation_of, read_grant
+
+USABLE = 155
+_LOAD = 60
+
+
+@pytest.fixture
+def database(workspace: Workspace, node: Node) -> Iterator[Postgres]:
+    made = Postgres(workspace, "in-place", settings={"max_connections": 170})
+    made.execute(f"CREATE ROLE app LOGIN PASSWORD 'app' CONNECTION LIMIT {USABLE}")
+    yield made
+    made.stop()
+
+
+def application(namespace: str, repository: Path, seconds: float = 0.3) -> Manifest:
+    """The sample's application, with its volume."""
+    manifest = deployment(namespace)
+    del manifest["spec"]["replicas"]
+    manifest["spec"]["strategy"] = {"type": "RollingUpdate"}
+    folder = repository / "deploy" / "samples" / "in-place"
+    spec = on_this_machine(manifest["spec"]["template"]["spec"], [str(folder / "application.py")])
+    container = spec["containers"][0]
+    container["env"] = [
+        {"name": "LOAD", "value": str(_LOAD)},
+        {"name": "SECONDS_PER_TRANSACTION", "value": str(seconds)},
+        {"name": "DATABASE_URL", "valueFrom": {"secretKeyRef": {"name": "database", "key": "url"}}},
+    ]
+    path = f"metadata.annotations['{annotation_of('orders')}']"
+    items = [
+        {"path": "orders", "fieldRef": {"fieldPath": path}},
+        {"path": "uid", "fieldRef": {"fieldPath": "metadata.uid"}},
+    ]
+    sources = [{"configMap": {"name": "api-pool"}}, {"downwardAPI": {"items": items}}]
+    spec["volumes"] += [
+        {"name": "program", "hostPath": {"path": str(folder)}},
+        {"name": "poolbudget", "projected": {"sources": sources}},
+    ]
+    container["volumeMounts"] += [
+        {"name": "program", "mountPath": str(folder), "readOnly": True},
+        {"name": "poolbudget", "mountPath": "/etc/poolbudget"},
+    ]
+    manifest["spec"]["template"]["spec"] = spec
+    return manifest
+
+
+def in_place_budget(namespace: str, database: Postgres) -> Manifest:
+    probe = {"urlSecretKeyRef": {"name": "monitor", "key": "url"}}
+    return budget(
+        namespace,
+        endpoint={"host": "127.0.0.1", "port": database.port},
+        capacity={"maxConnections": 170, "probe": probe},
+        targets=[{"name": "api", "updateMode": "InPlace"}],
+    )
+
+
+class Pods:
+    """What the pods of a stage were told, and what they say."""
+
+    def __init__(self, stage: Stage, database: Postgres) -> None:
+        self._stage = stage
+        self._database = database
+
+    def caps(self) -> list[int]:
+        """The cap that each living pod was told, lowest first; 0 for none."""
+        found = []
+        for pod in self._stage.pods():
+            if "deletionTimestamp" not in pod["metadata"]:
+                text = (pod["metadata"].get("annotations") or {}).get(annotation_of("orders"))
+                grant = None if text is None else read_grant(text)
+                found.append(0 if grant is None else grant.sizes.cap)
+        return sorted(found)
+
+    def errors(self) -> list[str]:
+        """Lines with errors in the pods' logs."""
+        found = []
+        for pod in self._stage.pods():
+            text = self._stage.cluster.kubectl(
+                "logs", pod["metadata"]["name"], f"--namespace={self._stage.namespace}", check=False
+            )
+            found += [line for line in text.splitlines() if "error" in line.lower()]
+        return found
+
+
+def fair(pods: int) -> int:
+    return USABLE // pods - 3
+
+
+class Course:
+    """What is done to a workload whose pods follow their shares, and how long each step took."""
+
+    def __init__(self, stage: Stage, pods: Pods, counter: BackendCounter) -> None:
+        self._stage = stage
+        self._pods = pods
+        self._counter = counter
+
+    def scale(self, replicas: int) -> None:
+        self._stage.scale(replicas, 12)
+        self._stage.wait_for(replicas)
+        self._stage.allow_up_to(12)
+        self.settle(replicas)
+
+    def settle(self, replicas: int) -> None:
+        """Everybody runs, has his share and makes use of it."""
+        self._stage.wait_for(replicas)
+        began = time.monotonic()
+        least = USABLE // replicas - 5
+        seen = eventually(self._pods.caps, lambda seen: len(seen) == replicas and min(seen) >= least)
+        shares = time.monotonic() - began
+        eventually(lambda: self._counter.now, lambda seen: seen >= 0.85 * USABLE)
+        print(
+            f"{replicas} pods: {seen}, shares {shares:.1f} s, in use {time.monotonic() - began:.1f} s later"
+        )
+        assert max(seen) - min(seen) <= 1
+
+
+def test_every_pod_follows_its_share(
+    control_plane: ControlPlane,
+    operator: OperatorProcess,
+    node: Node,
+    workspace: Workspace,
+    database: Postgres,
+    namespace: str,
+    repository: Path,
+) -> None:
+    allow_in_place(control_plane)
+    stage = Stage(control_plane, node, namespace)
+    pods = Pods(stage, database)
+    control_plane.apply(
+        secret(namespace, "database", url=database.url("app", "postgres", "app")),
+        secret(namespace, "monitor", url=database.url()),
+        in_place_budget(namespace, database),
+        autoscaler(namespace, 3, 12),
+    )
+    control_plane.apply(application(namespace, repository))
+    with BackendCounter(database, "app") as counter:
+        course = Course(stage, pods, counter)
+        course.settle(3)
+        course.scale(12)
+        assert pods.errors() == []
+        course.scale(3)
+        stage.roll_out()
+        course.settle(3)
+        assert pods.errors() == []
+
+        _stop_one_pod_for_a_while(stage, node, pods, course)
+
+        for pod in stage.pods():
+            assert node.kill_containers_of(pod["metadata"]["uid"]) > 0
+            time.sleep(1)
+        course.settle(3)
+        assert pods.errors() == []
+
+        stage.scale(6, 12)
+        time.sleep(0.3)
+        operator.stop(signal.SIGKILL)
+        time.sleep(1)
+        operator.start()
+        course.settle(6)
+        assert pods.errors() == []
+
+        database.restart()
+        course.settle(6)
+        course.scale(3)
+        wait_for_reason(control_plane, namespace, "Converged", "PodsFollow")
+        found = status(control_plane, namespace)
+
+    assert max(counter.counts) <= USABLE
+    assert connections_refused(workspace, database) == []
+    assert found["allocated"] >= 0.95 * USABLE
+
+
+def _stop_one_pod_for_a_while(stage: Stage, node: Node, pods: Pods, course: Course) -> None:
+    """It says nothing for 20 seconds while the others have to make room, and then goes on."""
+    stopped = node.processes_of(stage.pods()[0]["metadata"]["uid"])
+    assert stopped
+    for process in stopped:
+        os.kill(process, signal.SIGSTOP)
+    try:
+        stage.scale(6, 12)
+        time.sleep(12)
+        reason = condition(stage.cluster, stage.namespace, "Converged")
+        assert reason["reason"] == "PodsNotFollowing", reason
+        assert stage.pods()[0]["metadata"]["name"] in reason["message"]
+        time.sleep(8)
+    finally:
+        for process in stopped:
+            os.kill(process, signal.SIGCONT)
+    course.settle(6)
+    assert pods.errors() == []
+    course.scale(3)
