@@ -41,14 +41,22 @@ class BackendCounter:
         self._thread.join(timeout=10)
 
     async def _count(self) -> None:
-        connection = await asyncpg.connect(self._url)
-        try:
-            while not self._ending.is_set():
-                query = "SELECT count(*) FROM pg_stat_activity WHERE usename = $1"
-                self.counts.append(await connection.fetchval(query, self._role))
+        """Also across restarts of the server, which a test may want."""
+        while not self._ending.is_set():
+            try:
+                connection = await asyncpg.connect(self._url)
+            except (OSError, asyncpg.PostgresError):
                 await asyncio.sleep(EVERY)
-        finally:
-            await connection.close()
+                continue
+            try:
+                while not self._ending.is_set():
+                    query = "SELECT count(*) FROM pg_stat_activity WHERE usename = $1"
+                    self.counts.append(await connection.fetchval(query, self._role))
+                    await asyncio.sleep(EVERY)
+            except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
+                connection.terminate()
+            else:
+                await connection.close()
 
 
 def connections_refused(workspace: Workspace, postgres: Postgres) -> list[str]:

@@ -17,7 +17,7 @@ from poolbudget.cluster.api import Api, ApiError, Object
 from poolbudget.cluster.observed import Observed
 from poolbudget.cluster.pod_annotation import annotation_of, grant_text
 from poolbudget.cluster.pod_records import PodRecord
-from poolbudget.planning.in_place import Grant, PodPlan, is_acknowledged, next_grant
+from poolbudget.planning.in_place import PATIENCE, Grant, PodPlan, is_acknowledged, next_grant
 from poolbudget.planning.inputs import Applied, Pod, Target, TargetKey
 from poolbudget.planning.plan import Plan
 from poolbudget.planning.sizes import split_whole
@@ -71,7 +71,7 @@ def _change(
 
 
 def overdue(observed: Observed, plan: Plan, now: float) -> tuple[list[PodChange], float | None]:
-    """The annotations to write once more since nobody has obeyed them, and when to look for the next one.
+    """The annotations to write once more since nobody has obeyed them, and when to look again for that.
 
     Only where the database was seen since: while nobody can look, nobody has failed to answer.
     """
@@ -84,6 +84,8 @@ def overdue(observed: Observed, plan: Plan, now: float) -> tuple[list[PodChange]
                 continue
             if is_acknowledged(grant, _applied(pod)):
                 continue
+            if now < grant.time + PATIENCE:
+                waits.append(grant.time + PATIENCE - now)
             due, seen = grant.time + _touched_after(grant.touched), observed.sight.time
             if now >= due and seen is not None and seen > grant.time:
                 touched = replace(grant, touched=grant.touched + 1)

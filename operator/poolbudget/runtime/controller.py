@@ -100,6 +100,7 @@ class Controller:
         self._acknowledged: dict[BudgetKey, dict[str, int]] = {}
         self._counts: Pace[BudgetKey] = Pace(*_COUNT_PACE)
         self._conflicts: dict[BudgetKey, int] = {}
+        self._held_until: dict[BudgetKey, float] = {}
         self._own_writes: dict[tuple[str, str], str] = {}
         self._namespaces = namespaces
         self._indexed = asyncio.Event()
@@ -121,6 +122,10 @@ class Controller:
         """One turn: gather -> plan -> apply -> status. Raises ApiError."""
         await self._indexed.wait()
         await self.pods.wait_until_listed()
+        held = self._held_until.get(key, 0.0) - asyncio.get_running_loop().time()
+        if held > 0:
+            self.queue.mark_after(key, held)
+            return
         with self._metrics.reconcile_seconds.time():
             try:
                 outcome = await self._reconcile(key)
@@ -134,6 +139,7 @@ class Controller:
                 self._plan_anew(key)
             else:
                 self._conflicts.pop(key, None)
+                self._held_until.pop(key, None)
         self._metrics.reconciles.labels(outcome).inc()
 
     def _plan_anew(self, key: BudgetKey) -> None:
@@ -141,6 +147,8 @@ class Controller:
         self._conflicts[key] = self._conflicts.get(key, 0) + 1
         pause = pause_after_conflict(self._conflicts[key], random.random())  # noqa: S311
         if pause:
+            # Also where an event says to look at once: two operators hear of each other's writes.
+            self._held_until[key] = asyncio.get_running_loop().time() + pause
             self.queue.mark_after(key, pause)
         else:
             self.queue.mark(key, urgent=True)
@@ -326,6 +334,7 @@ class Controller:
         self._acknowledged.pop(key, None)
         self._counts.forget(key)
         self._conflicts.pop(key, None)
+        self._held_until.pop(key, None)
         self._allocated.pop(key, None)
         self._warned.pop(key, None)
         names = () if entry is None else entry.config_maps

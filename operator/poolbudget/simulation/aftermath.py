@@ -11,7 +11,8 @@ from poolbudget.simulation.engine import Simulation
 from poolbudget.simulation.happenings import Happenings
 from poolbudget.simulation.operator import SimulatedOperator
 from poolbudget.simulation.oracles import jain
-from poolbudget.simulation.view import Found, Spec, view
+from poolbudget.simulation.pools import look_at_database
+from poolbudget.simulation.view import Following, Found, Spec, view
 from poolbudget.simulation.world import World
 
 SETTLING = 150.0
@@ -109,6 +110,7 @@ class Aftermath:
             world.facts(),
             self._assumptions,
             world.clock() + 1.0,
+            Following(grants=world.grants(), database=look_at_database(world, world.clock() + 1.0)),
         )
         return view(found, world.scenario.reserve_for, self._simulation.now, is_complete=True).inputs
 
@@ -141,12 +143,17 @@ class Aftermath:
 def _share_in_use(inputs: Inputs, decided: Plan) -> float:
     """What is allocated and reserved, as a part of the largest sum that one cap per target allows.
 
-    That sum is found by trying all caps, not by the planner's own arithmetic.
+    That sum is found by trying all caps, not by the planner's own arithmetic. Where pods follow shares of
+    their own, which may differ by one, it is all of usable.
     """
     usable = inputs.usable or 0
     told = reserve = 0
     choices: list[set[int]] = []
     for target, item in zip(inputs.targets, decided.targets, strict=True):
+        if target.is_in_place:
+            kept = item.coming.starting * target.bounds.cost(target.bounds.start_per_pool)
+            reserve += item.allocated + kept
+            continue
         if item.sizes is None:
             reserve += item.allocated
             continue
@@ -156,6 +163,8 @@ def _share_in_use(inputs: Inputs, decided: Plan) -> float:
         pods = item.pods + item.coming.starting
         most = target.bounds.max_per_pool or usable
         choices.append({pods * cost(cap) for cap in range(floor, most + 1) if pods * cost(cap) <= usable})
+    if any(target.is_in_place for target in inputs.targets):
+        return (told + reserve) / max(1, usable)
     return (told + reserve) / max(1, _largest_sum(choices, usable - reserve) + reserve)
 
 

@@ -37,7 +37,7 @@ from poolbudget.simulation.small_world import (
     difference,
 )
 from poolbudget.simulation.surroundings import SimulatedSurroundings
-from poolbudget.simulation.view import PERCENT, View
+from poolbudget.simulation.view import PERCENT, Following, View
 from poolbudget.simulation.world import EPOCH, ConfigMapModel, World, new_world
 
 _cached_plan = lru_cache(maxsize=200_000)(plan)
@@ -242,6 +242,7 @@ class Explorer:
             self._thaw(self._start()),
             lambda: EPOCH + simulation.now,
             dict,
+            Following,
             NO_LAGS,
             lambda seen, _: counted.append(seen.counted),
             lambda _: None,

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from poolbudget.simulation.engine import Simulation
+from poolbudget.simulation.pools import Pools
 from poolbudget.simulation.world import EPOCH, SimulatedPod, SimulatedTarget, World
 
 CONTROLLER_LATENCY = (0.005, 0.1)
@@ -43,6 +45,8 @@ class Kubernetes:
         self._changed = changed
         self.lags = Lags() if lags is None else lags
         self._skews: dict[str, float] = {}
+        self.pools = Pools(simulation, world, self._restart)
+        world.told = self._told
 
     # Deployments
 
@@ -121,6 +125,7 @@ class Kubernetes:
             template=target.template,
             cost=target.cost,
             created=self.simulation.now,
+            follows=target.model.in_place,
         )
         self._skews[pod.uid] = self.simulation.between((0.0, self.lags.skew))
         self.world.pods[pod.uid] = pod
@@ -155,7 +160,10 @@ class Kubernetes:
         pod.last_cap = cap
         self.world.smallest = cap if self.world.smallest is None else min(cap, self.world.smallest)
         self.simulation.note(f"{pod.name}: a container reads {cap}")
-        self.world.hold(pod, pod.cost.at(cap))
+        if pod.follows:
+            self.pools.begin(pod, cap)
+        else:
+            self.world.hold(pod, pod.cost.at(cap))
         true_start = now + self.simulation.between(CREATION)
         started = float(math.floor(EPOCH + true_start + self._skews[pod.uid]))
         late = min(self.lags.status, self.simulation.between(STATUS_LATENCY))
@@ -177,11 +185,30 @@ class Kubernetes:
 
     def crash(self, pod: SimulatedPod) -> None:
         """A container ends; the kubelet starts it again, with what is published then."""
-        if pod.reads and not pod.ended and pod.deletion is None and pod.holds:
+        is_up = bool(pod.pools) if pod.follows else pod.holds > 0
+        if pod.reads and not pod.ended and pod.deletion is None and is_up:
             self.simulation.note(f"{pod.name}: a container crashes")
-            self.world.hold(pod, 0)
             pod.is_ready = False
+            self._leave(pod)
+            if pod.remains:
+                return
             self.simulation.after(self.simulation.between(RESTART), lambda: self._start(pod))
+
+    def _leave(self, pod: SimulatedPod) -> None:
+        """The processes of a pod are gone; connections of theirs may be left."""
+        if pod.follows:
+            self.pools.end(pod)
+        else:
+            self.world.hold(pod, 0)
+
+    def _restart(self, pod: SimulatedPod) -> None:
+        """What a killed process has left is gone: its successor begins."""
+        if not pod.pools and not pod.stopped and pod.exists and not pod.ended:
+            self.simulation.after(self.simulation.between(RESTART), lambda: self._start(pod))
+
+    def _told(self, pod: SimulatedPod) -> None:
+        self.pools.told(pod)
+        self._changed(pod.target, pod)
 
     def delete(self, pod: SimulatedPod) -> None:
         """Ask for a pod's deletion; its containers run on until they end."""
@@ -203,11 +230,11 @@ class Kubernetes:
         self._changed(pod.target, pod)
         self._soon(self.world.targets[pod.target])
         pod.stopped = True
-        self.simulation.after(lives_on, lambda: self.world.hold(pod, 0))
+        self.simulation.after(lives_on, functools.partial(self._leave, pod))
 
     def _end(self, pod: SimulatedPod) -> None:
         pod.stopped = True
-        self.world.hold(pod, 0)
+        self._leave(pod)
         self.simulation.after(self.simulation.between(CONFIRMATION), lambda: self._confirm(pod))
 
     def _confirm(self, pod: SimulatedPod) -> None:

@@ -5,20 +5,32 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from poolbudget.pace import RaisePace, pause_after_conflict, seconds_to_look_again
+from poolbudget.pace import (
+    GROW_PACE,
+    Pace,
+    RaisePace,
+    may_grow_at_once,
+    pause_after_conflict,
+    seconds_to_look_again,
+)
 from poolbudget.planning.charges import Assumptions, PodFacts
+from poolbudget.planning.in_place import Grant
 from poolbudget.planning.inputs import PodStage
-from poolbudget.planning.plan import Fit, Plan
-from poolbudget.reconcile import Conflict, Surroundings, reconcile
+from poolbudget.planning.plan import Fit, Plan, plan
+from poolbudget.reconcile import Conflict, Surroundings, reconcile, target_of
 from poolbudget.simulation.engine import Network, NoAnswer, Simulation, Task
+from poolbudget.simulation.pools import DatabaseView, look_at_database
 from poolbudget.simulation.scenario import Faults
 from poolbudget.simulation.surroundings import SimulatedSurroundings
-from poolbudget.simulation.view import View
+from poolbudget.simulation.view import Following, View
 from poolbudget.simulation.world import EPOCH, SimulatedPod, World
 
 RESYNC = 60.0
 GATHER = 0.1
 _RETRY = 0.2
+_LOOKS = (0.1, 1.0)
+"""Seconds between two looks at what pods say of themselves."""
+
 _KEY = "budget"
 
 
@@ -45,14 +57,21 @@ class SimulatedOperator:
         self._surround = surround
         self._skew = simulation.between((0.0, 0.95))
         self._pods: dict[str, PodFacts] = {}
+        self._grants: dict[str, Grant | None] = {}
+        self._ended: dict[str, tuple[Grant, float]] = {}
+        self._acknowledged: dict[str, int] = {}
+        self._database: DatabaseView | None = None
+        self._attends, self._looks = True, False
         self._task: Task | None = None
         self._life = 0
         self._is_up = False
         self._is_marked = False
         self._last_turn = -GATHER
         self._raises: RaisePace[str] = RaisePace()
+        self._grows: Pace[str] = Pace(*GROW_PACE)
         self._stalled_until = 0.0
         self._conflicts = 0
+        self._held_until = 0.0
         self.resync = RESYNC
 
     @property
@@ -67,9 +86,13 @@ class SimulatedOperator:
         self._life += 1
         self._is_up, self._is_marked, self._task = True, False, None
         self._raises = RaisePace()
-        self._pods = {}
+        self._grows = Pace(*GROW_PACE)
+        self._pods, self._grants, self._ended, self._acknowledged = {}, {}, {}, {}
+        self._database, self._attends, self._looks = None, True, False
         self._relist()
         self._resync(self._life)
+        if any(target.model.in_place for target in self._world.targets.values()):
+            self._look_at_database(self._life)
 
     def crash(self) -> None:
         """SIGKILL: what is in memory is gone, what is under way to the API server arrives all the same."""
@@ -99,10 +122,11 @@ class SimulatedOperator:
             self._simulation.after(self._simulation.between((1.0, 8.0)), self._relist)
             return
         facts = None if pod is None else pod.facts(self._world.clock)
+        grant = None if pod is None else pod.grant
         exists = pod is None or pod.exists
         delay = self._simulation.between(self.faults.latency)
         life = self._life
-        self._simulation.after(delay, lambda: self._receive(life, pod, facts, exists))
+        self._simulation.after(delay, lambda: self._receive(life, pod, facts, grant, exists))
         if self._simulation.chance(self.faults.dropped_events):
             self._simulation.after(3 * delay, self.mark)
 
@@ -112,14 +136,23 @@ class SimulatedOperator:
             return
         self._is_marked = True
         wait = 0.0 if urgent else max(0.0, self._last_turn + GATHER - self._simulation.now)
-        wait = max(wait, self._stalled_until - self._simulation.now)
+        wait = max(wait, self._stalled_until - self._simulation.now, self._held_until - self._simulation.now)
         life = self._life
         self._simulation.after(wait, lambda: self._turn(life))
 
-    def _receive(self, life: int, pod: SimulatedPod | None, facts: PodFacts | None, exists: bool) -> None:
+    def _receive(
+        self,
+        life: int,
+        pod: SimulatedPod | None,
+        facts: PodFacts | None,
+        grant: Grant | None,
+        exists: bool,
+    ) -> None:
         if life != self._life or not self._is_up:
             return
         if pod is not None:
+            if pod.follows:
+                self._grants[pod.uid] = grant
             if exists and facts is not None:
                 self._pods[pod.uid] = facts
             else:
@@ -130,6 +163,9 @@ class SimulatedOperator:
         """The object is gone; if nobody has confirmed the end of what ran, the pod is lost."""
         if facts is None or not facts.has_node:
             self._pods.pop(pod.uid, None)
+            grant = self._grants.pop(pod.uid, None)
+            if grant is not None:
+                self._ended.setdefault(pod.uid, (grant, self._clock()))
         else:
             self._lose(facts)
 
@@ -149,6 +185,7 @@ class SimulatedOperator:
                 else:
                     del self._pods[uid]
         self._pods.update(found)
+        self._grants.update(self._world.grants())
         self.mark()
 
     def _resync(self, life: int) -> None:
@@ -169,14 +206,15 @@ class SimulatedOperator:
             self._world,
             self._clock,
             lambda: self._pods,
+            self._following,
             self._assumptions,
-            self._in_force,
+            lambda seen, decided: self._in_force(seen, decided, made),
             self._told,
         )
         done: list[BaseException | None] = []
         turn = reconcile(
             self._surround(made),
-            lambda seen, decided, wanted: wanted if self._is_due(seen, decided, wanted) else frozenset(),
+            self._due,
         )
         task = Task(
             self._simulation,
@@ -196,13 +234,60 @@ class SimulatedOperator:
         self._conflicts = self._conflicts + 1 if isinstance(error, Conflict) else 0
         if isinstance(error, Conflict):
             pause = pause_after_conflict(self._conflicts, self._simulation.random.random())
+            self._held_until = self._simulation.now + pause
             self._simulation.after(pause, lambda: self.mark(urgent=True))
         elif isinstance(error, NoAnswer):
             self._simulation.after(_RETRY, self.mark)
         elif error is not None:
             raise error
 
-    def _in_force(self, seen: View, decided: Plan) -> None:
+    def _following(self) -> Following:
+        return Following(dict(self._grants), dict(self._ended), dict(self._acknowledged), self._database)
+
+    def _look_at_database(self, life: int) -> None:
+        """Again and again, now and then late; what was applied by all pools once is remembered."""
+        if life != self._life or not self._is_up:
+            return
+        self._looks = True
+        before, now = self._database, look_at_database(self._world, self._clock())
+        self._database = now
+        if before is None or before.pools != now.pools:
+            self.mark(urgent=True)
+        if not self._attends:
+            self._looks = False
+            return
+        pause = 5.0 if self._simulation.chance(0.03) else self._simulation.between(_LOOKS)
+        self._simulation.after(pause, lambda: self._look_at_database(life))
+
+    def _attend(self, seen: View, decided: Plan) -> None:
+        """Look at the database only while somebody is expected to say something, or to be gone from it."""
+        pods = (pod for target in seen.inputs.targets for pod in target.pods)
+        self._attends = any(
+            share.changes or share.waits_to_grow or not share.is_acknowledged for share in decided.shares
+        ) or any(pod.stage is PodStage.ENDED for pod in pods)
+        if self._attends and not self._looks:
+            self._looks = True
+            self._look_at_database(self._life)
+
+    def _remember(self, seen: View) -> None:
+        for target in seen.inputs.targets:
+            for pod in target.pods:
+                grant = seen.following.grants.get(pod.uid)
+                revision = None if pod.share is None else pod.share.applied.revision
+                if grant is not None and revision is not None and revision <= grant.revision:
+                    self._acknowledged[pod.uid] = revision
+        database = self._database
+        for uid, (_, since) in list(self._ended.items()):
+            if database is not None and database.time > since and uid not in database.pools:
+                del self._ended[uid]
+
+    def _in_force(self, seen: View, decided: Plan, made: SimulatedSurroundings) -> None:
+        self._remember(seen)
+        self._attend(seen, decided)
+        if made.overdue_in is not None:
+            self._simulation.after(made.overdue_in, self.mark)
+        if not any(share.waits_to_grow for share in decided.shares):
+            self._grows.forget(_KEY)
         if seen.changes_at is not None:
             self._simulation.after(seen.changes_at - self._clock() + 0.01, self.mark)
         again = seconds_to_look_again(decided, self._unread(seen), self._assumptions)
@@ -212,11 +297,22 @@ class SimulatedOperator:
             self._simulation.after(again, self.mark)
         self._planned(seen, decided)
 
-    def _is_due(self, seen: View, decided: Plan, _: frozenset[str]) -> bool:
-        wait = self._raises.seconds_until_due(_KEY, decided, self._unread(seen), self._simulation.now)
-        if wait > 0:
-            self._simulation.after(wait, self.mark)
-        return wait <= 0
+    def _due(self, seen: View, decided: Plan, wanted: frozenset[str]) -> frozenset[str]:
+        pods = frozenset(name for name in wanted if target_of(name) is not None)
+        unread, now, due = self._unread(seen), self._simulation.now, frozenset[str]()
+        if wanted - pods:
+            due |= self._after(wanted - pods, self._raises.seconds_until_due(_KEY, decided, unread, now))
+        if pods:
+            at_once = may_grow_at_once(seen.inputs, decided, plan(seen.inputs))
+            wait = 0.0 if at_once else self._grows.seconds_until_due(_KEY, None, now)
+            due |= self._after(pods, max(unread, wait))
+        return due
+
+    def _after(self, names: frozenset[str], wait: float) -> frozenset[str]:
+        if wait <= 0:
+            return names
+        self._simulation.after(wait, self.mark)
+        return frozenset()
 
     def _unread(self, seen: View) -> float:
         return seen.readable_by_all - self._clock()

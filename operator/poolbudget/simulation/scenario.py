@@ -51,7 +51,8 @@ class AutoscalerModel(_Model):
 class TargetModel(_Model):
     """A Deployment and how its pods behave. Times are ranges in seconds.
 
-    One that does not replace at once creates a pod only when its predecessor is gone, as a StatefulSet.
+    One that does not replace at once creates a pod only when its predecessor is gone, as a StatefulSet. Pods
+    of one that is in place follow shares of their own while they run.
     """
 
     name: str
@@ -67,6 +68,8 @@ class TargetModel(_Model):
     max_unavailable: int | str = "25%"
     recreate: bool = False
     replaces_at_once: bool = True
+    in_place: bool = False
+    start_per_pool: int = 1
     min_ready_seconds: int = 0
     starting: Range = (0.5, 10.0)
     ready: Range = (0.2, 2.0)
@@ -82,6 +85,7 @@ class TargetModel(_Model):
             min_per_pool=self.min_per_pool,
             max_per_pool=self.max_per_pool,
             weight=self.weight,
+            start_per_pool=self.start_per_pool,
         )
 
     def workload(self, desired: int) -> Workload:

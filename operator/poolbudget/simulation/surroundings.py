@@ -8,13 +8,14 @@ from dataclasses import dataclass, replace
 from poolbudget.planning import charges
 from poolbudget.planning.charges import Assumptions, PodFacts
 from poolbudget.planning.history import next_history
-from poolbudget.planning.inputs import PoolSizes, Target, Workload
+from poolbudget.planning.in_place import PATIENCE, Grant, is_acknowledged, next_grant
+from poolbudget.planning.inputs import Applied, PoolSizes, Target, TargetKey, Workload
 from poolbudget.planning.ledger import Ledger, next_revision
 from poolbudget.planning.plan import Fit, Plan
-from poolbudget.planning.sizes import split_cap
-from poolbudget.reconcile import MOST_AGE, Conflict
+from poolbudget.planning.sizes import split_cap, split_whole
+from poolbudget.reconcile import MOST_AGE, Conflict, pods_of, target_of
 from poolbudget.simulation.engine import Request, Simulation
-from poolbudget.simulation.view import PERCENT, Found, Spec, View, view
+from poolbudget.simulation.view import PERCENT, Following, Found, Spec, View, view
 from poolbudget.simulation.world import World, WriteRefused
 
 
@@ -27,6 +28,7 @@ class SimulatedSurroundings:
         world: World,
         clock: Callable[[], float],
         cached: Callable[[], dict[str, PodFacts]],
+        following: Callable[[], Following],
         assumptions: Assumptions,
         planned: Callable[[View, Plan], None],
         reported: Callable[[Fit], None],
@@ -36,6 +38,8 @@ class SimulatedSurroundings:
         self._world = world
         self._clock = clock
         self._cached = cached
+        self._following = following
+        self.overdue_in: float | None = None
         self._assumptions = assumptions
         self._planned = planned
         self._reported = reported
@@ -56,15 +60,21 @@ class SimulatedSurroundings:
             if not change.raises:
                 await self._write(seen, change.name, change.sizes)
                 has_lowered |= change.lowers
+        for told in self._pod_changes(seen, decided):
+            if not told.raises:
+                await self._tell(told)
+        await self._write_once_more(seen, decided)
         return has_lowered
 
     def raised(self, seen: View, decided: Plan) -> frozenset[str]:
         """The ConfigMaps that the plan raises above what they say."""
-        return frozenset(change.name for change in _changes(seen, decided) if change.raises)
+        maps = (change.name for change in _changes(seen, decided) if change.raises)
+        pods = (pods_of(change.key) for change in self._pod_changes(seen, decided) if change.raises)
+        return frozenset([*maps, *pods])
 
     async def claim(self, seen: View, names: frozenset[str]) -> View:
         """Write a claim into the ledger."""
-        number = next_revision(seen.ledger, seen.histories.values(), self._clock())
+        number = _next_revision(seen, self._clock())
         ledger = Ledger(number, tuple(sorted(names)), seen.lost)
         version = await self._ask(lambda: self._world.write_ledger(seen.ledger_version, ledger))
         return replace(seen, ledger=ledger, ledger_version=version)
@@ -72,6 +82,10 @@ class SimulatedSurroundings:
     async def touch(self, claimed: View, names: frozenset[str]) -> None:
         """Write ConfigMaps anew, raising nothing."""
         for name in sorted(names):
+            key = target_of(name)
+            if key is not None:
+                await self._touch_pods(claimed, key)
+                continue
             live = claimed.config_maps.get(name)
             if live is not None:
                 await self._touch(name, live.version)
@@ -94,6 +108,9 @@ class SimulatedSurroundings:
         for change in _changes(seen, decided):
             if change.raises:
                 await self._write(seen, change.name, change.sizes)
+        for told in self._pod_changes(seen, decided):
+            if told.raises:
+                await self._tell(told)
         return True
 
     async def report(self, seen: View, decided: Plan) -> None:
@@ -111,7 +128,7 @@ class SimulatedSurroundings:
         history = next_history(
             None if live is None else seen.histories[name],
             name not in self._world.published,
-            next_revision(seen.ledger, seen.histories.values(), now),
+            _next_revision(seen, now),
             sizes.cap,
             _target(seen, name).bounds.pod_cost,
             now,
@@ -134,15 +151,74 @@ class SimulatedSurroundings:
         spec = await Request(self.read_spec)
         config_maps = await Request(lambda: dict(self._world.config_maps))
         workloads = await Request(self.read_workloads)
-        facts = dict(self._cached())
+        facts, following = dict(self._cached()), self._following()
         if is_complete:
             facts.update(await Request(self.read_pods))
-        found = Found(spec, config_maps, workloads, facts, self._assumptions, now)
+            grants = await Request(self._world.grants)
+            following = replace(following, grants={**following.grants, **grants})
+        found = Found(spec, config_maps, workloads, facts, self._assumptions, now, following)
         return self.view_of(found, looked_at, is_complete=is_complete)
 
     def view_of(self, found: Found, looked_at: float, *, is_complete: bool) -> View:
         """What was read, with charges."""
         return view(found, self._world.scenario.reserve_for, looked_at, is_complete=is_complete)
+
+    def _pod_changes(self, seen: View, decided: Plan) -> Iterator[_PodChange]:
+        """The pods whose annotations differ from the plan."""
+        now = self._clock()
+        revision = _next_revision(seen, now)
+        for target in seen.inputs.targets:
+            pods = {pod.uid: pod for pod in target.pods}
+            start = target.bounds.start_per_pool
+            for share in decided.target(target.key).shares:
+                before = start if share.told is None else share.told.cap
+                if share.changes and not (share.is_new and share.sizes.cap == start):
+                    pod, old = pods[share.uid], seen.following.grants.get(share.uid)
+                    applied = Applied() if pod.share is None else pod.share.applied
+                    grant = next_grant(old, pod.charge, applied, revision, share.sizes, now)
+                    yield _PodChange(target.key, share.uid, old, grant, before)
+
+    async def _write_once_more(self, seen: View, decided: Plan) -> None:
+        """Annotations that nobody has obeyed for a while."""
+        now, waits = self._clock(), []
+        changing = {share.uid for share in decided.shares if share.changes}
+        for target in seen.inputs.targets:
+            for pod in target.pods:
+                grant = seen.following.grants.get(pod.uid)
+                if pod.share is None or grant is None or not pod.is_adjustable or pod.uid in changing:
+                    continue
+                if is_acknowledged(grant, pod.share.applied):
+                    continue
+                due = grant.time + 2.0 ** min(grant.touched, 6)
+                if now >= due:
+                    touched = replace(grant, touched=grant.touched + 1)
+                    await self._tell(_PodChange(target.key, pod.uid, grant, touched, grant.sizes.cap))
+                waits.append(max(0.25, due - now, min(0.0, grant.time + PATIENCE - now)))
+        self.overdue_in = min(waits, default=None)
+
+    async def _touch_pods(self, claimed: View, key: TargetKey) -> None:
+        """Tell every pod of a target what it was told already."""
+        now = self._clock()
+        for target in claimed.inputs.targets:
+            for pod in target.pods if target.key == key else ():
+                if not pod.is_adjustable:
+                    continue
+                old, start = claimed.following.grants.get(pod.uid), target.bounds.start_per_pool
+                if old is None:
+                    sizes, revision = split_whole(start, PERCENT), _next_revision(claimed, now)
+                    grant = next_grant(None, pod.charge, Applied(), revision, sizes, now)
+                else:
+                    grant = replace(old, touched=old.touched + 1)
+                await self._tell(_PodChange(key, pod.uid, old, grant, grant.sizes.cap))
+
+    async def _tell(self, change: _PodChange) -> None:
+        def write() -> int:
+            pod = self._world.pods.get(change.uid)
+            if pod is None:
+                raise WriteRefused(f"pod {change.uid} is gone")
+            return self._world.tell(pod, change.old, change.grant)
+
+        await self._ask(write)
 
     def read_workloads(self) -> dict[str, Workload]:
         """Every target's wishes."""
@@ -157,6 +233,27 @@ class SimulatedSurroundings:
     def read_pods(self) -> dict[str, PodFacts]:
         """The pods, as the API server has them."""
         return self._world.facts()
+
+
+@dataclass(frozen=True, slots=True)
+class _PodChange:
+    """A pod that has to be told something; `before` is the cap that it was told, or starts with."""
+
+    key: TargetKey
+    uid: str
+    old: Grant | None
+    grant: Grant
+    before: int
+
+    @property
+    def raises(self) -> bool:
+        """Whether the pod may open more than before."""
+        return self.grant.sizes.cap > self.before
+
+
+def _next_revision(seen: View, now: float) -> int:
+    told = max((grant.revision for grant in seen.following.grants.values() if grant is not None), default=0)
+    return next_revision(seen.ledger, seen.histories.values(), now, told)
 
 
 def _target(seen: View, name: str) -> Target:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 
 from poolbudget.planning.charges import PodFacts
 from poolbudget.planning.history import History
+from poolbudget.planning.in_place import Grant
 from poolbudget.planning.inputs import PodCost, PodStage, PoolSizes, TargetBounds, TargetKey, Workload
 from poolbudget.planning.ledger import Ledger
 from poolbudget.simulation.scenario import Scenario, TargetModel
@@ -21,11 +22,26 @@ class WriteRefused(Exception):
     """The object was changed since it was read: 409."""
 
 
+@dataclass(eq=False, slots=True)
+class Pool:
+    """One pool of a pod that follows its share: what it obeys, has open, and is seen to say of itself.
+
+    `said` is a revision and its cap.
+    """
+
+    revision: int
+    cap: int
+    open: int
+    said: tuple[int, int]
+
+
 @dataclass(slots=True)
 class SimulatedPod:
     """A pod: what the API server says of it, and what is true.
 
-    `holds` is the truth: connections that its container may open by what it really read.
+    `holds` is the truth: connections that its container may open by what it really read. `grant` is the
+    annotation of a pod that follows its share, `file` what the kubelet has made of it, and `remains` are the
+    connections that a killed process has left behind.
     """
 
     uid: str
@@ -45,6 +61,11 @@ class SimulatedPod:
     reads: int = 0
     last_cap: int | None = None
     holds: int = 0
+    follows: bool = False
+    grant: Grant | None = None
+    file: Grant | None = None
+    pools: list[Pool] = field(default_factory=list)
+    remains: list[Pool] = field(default_factory=list)
 
     @property
     def is_live(self) -> bool:
@@ -107,7 +128,11 @@ class ConfigMapModel:
 
 @dataclass(slots=True)
 class World:
-    """Everything at one moment. `versions` counts all writes, as resourceVersion does."""
+    """Everything at one moment. `versions` counts all writes, as resourceVersion does.
+
+    `connected` are the pods that follow their shares and have connections open; `told` hears of each
+    annotation that is written.
+    """
 
     scenario: Scenario
     usable: int
@@ -125,6 +150,8 @@ class World:
     now: Callable[[], float] = lambda: 0.0
     skew: float = 0.0
     is_fenced: bool = True
+    connected: dict[str, SimulatedPod] = field(default_factory=dict)
+    told: Callable[[SimulatedPod], None] = lambda _: None
 
     def clock(self, time: float | None = None) -> float:
         """The API server's clock, in seconds since 1970."""
@@ -137,7 +164,7 @@ class World:
 
     @property
     def config_map_writes(self) -> int:
-        """Writes of all ConfigMaps."""
+        """Writes of all ConfigMaps, and of pods' annotations."""
         return self.writes.total()
 
     def facts(self) -> dict[str, PodFacts]:
@@ -193,6 +220,30 @@ class World:
                 break
             seen = cap
         return seen
+
+    def tell(self, pod: SimulatedPod, expected: Grant | None, grant: Grant) -> int:
+        """Replace a pod's annotation if it says what was seen. Raises WriteRefused."""
+        if not pod.exists or (self.is_fenced and pod.grant != expected):
+            raise WriteRefused(f"pod {pod.name}")
+        pod.grant = grant
+        self.writes[f"pod {pod.name}"] += 1
+        pod.version = self.next_version()
+        self.told(pod)
+        return pod.version
+
+    def grants(self) -> dict[str, Grant | None]:
+        """What the annotation of each pod says that follows its share; None for nothing yet."""
+        return {pod.uid: pod.grant for pod in self.pods.values() if pod.exists and pod.follows}
+
+    def count(self, pod: SimulatedPod) -> None:
+        """What a pod that follows its share may open has changed."""
+        pools = sum(max(pool.cap, pool.open) for pool in pod.pools)
+        extra = pod.cost.extra if pod.pools else 0
+        self.hold(pod, pools + extra + sum(pool.open for pool in pod.remains))
+        if pod.pools or pod.remains:
+            self.connected[pod.uid] = pod
+        else:
+            self.connected.pop(pod.uid, None)
 
     def hold(self, pod: SimulatedPod, connections: int) -> None:
         """From now on the pod may open this many connections."""
