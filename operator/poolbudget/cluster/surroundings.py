@@ -147,8 +147,10 @@ class ClusterSurroundings:
         written, failed = await tell(self._api, seen, todo)
         self.told += written
         for change, error in failed:
-            if error.is_conflict or error.is_not_found:
+            if error.is_conflict:
                 raise Conflict(error.message) from error
+            if error.is_not_found:
+                continue  # gone: it opens nothing, and needs to be told nothing
             self.untold[change.record.name] = error
 
     async def _status(self, manifest: Object, status: Object) -> Object:

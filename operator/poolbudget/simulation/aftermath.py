@@ -27,6 +27,8 @@ _WRITES_OF_ONE, _WRITES_OF_TWO = 30, 100
 
 _CHANGES_PER_CONFIG_MAP_WRITE = 4
 _CHANGES_PER_STATUS_WRITE = 2
+_CHANGES_PER_SHARE = 0.5
+"""Every pod's share changes with every other pod: it shrinks once and grows once."""
 
 
 class Aftermath:
@@ -68,10 +70,13 @@ class Aftermath:
         pods = sum(target.created_pods for target in world.targets.values())
         changes = self._happenings.changes + self._happenings.restarts + 2 * pods
         least = _WRITES_OF_ONE if len(self._operators) == 1 else _WRITES_OF_TWO
+        follows = any(target.model.in_place for target in world.targets.values())
         for name, writes in world.writes.items():
-            if writes > least + changes / _CHANGES_PER_CONFIG_MAP_WRITE:
-                yield f"ConfigMap {name} was written {writes} times for {changes} changes"
-        if world.status_writes > least + changes / _CHANGES_PER_STATUS_WRITE:
+            per_write = _CHANGES_PER_SHARE if name.startswith("pod ") else _CHANGES_PER_CONFIG_MAP_WRITE
+            if writes > least + changes / per_write:
+                yield f"{name} was written {writes} times for {changes} changes"
+        per_write = _CHANGES_PER_SHARE if follows else _CHANGES_PER_STATUS_WRITE
+        if world.status_writes > least + changes / per_write:
             yield f"the status was written {world.status_writes} times for {changes} changes"
 
     def _settle(self, when: str) -> Iterator[str]:

@@ -152,7 +152,8 @@ class SimulatedOperator:
             return
         if pod is not None:
             if pod.follows:
-                self._grants[pod.uid] = grant
+                # A watch tells of one object's changes in their order.
+                self._grants[pod.uid] = _later(self._grants.get(pod.uid), grant)
             if exists and facts is not None:
                 self._pods[pod.uid] = facts
             else:
@@ -325,3 +326,10 @@ class SimulatedOperator:
         stall = max(0.0, self._stalled_until - self._simulation.now)
         latency = (faults.latency[0], faults.latency[1] + stall)
         return Network(latency, faults.lost_reply, faults.lost, faults.late, crash=faults.crash_per_write)
+
+
+def _later(one: Grant | None, other: Grant | None) -> Grant | None:
+    """The one that was written last."""
+    if one is None or other is None:
+        return one or other
+    return max(one, other, key=lambda grant: (grant.revision, grant.touched))
