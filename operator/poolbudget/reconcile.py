@@ -128,7 +128,9 @@ async def _raise(surroundings: Surroundings[View], first: View, wanted: frozense
     left_behind = frozenset(first.ledger.outstanding)
     names = wanted | left_behind
     claimed = await surroundings.claim(first, names)
-    await surroundings.touch(claimed, left_behind)
+    if left_behind:
+        # By what they say now: something may have been lowered in this very turn.
+        await surroundings.touch(await surroundings.look_again(), left_behind)
     seen = await surroundings.look_again()
     await surroundings.check(claimed)
     cautious = plan(permitted(seen.inputs, frozenset()))

@@ -41,7 +41,7 @@ class Watcher:
         self._thread: threading.Thread | None = None
         self._inotify = -1
 
-    def add(self, folder: Path, callback: Callable[[], bool]) -> None:
+    def add(self, folder: Path | None, callback: Callable[[], bool]) -> None:
         """Call back from now on, until it returns False. Starts the thread."""
         with self._lock:
             self._callbacks.append(callback)
@@ -49,7 +49,8 @@ class Watcher:
                 self._inotify = _inotify()
                 self._thread = threading.Thread(target=self._run, name="poolbudget", daemon=True)
                 self._thread.start()
-            _watch(self._inotify, folder)
+            if folder is not None:
+                _watch(self._inotify, folder)
 
     def _run(self) -> None:
         while True:

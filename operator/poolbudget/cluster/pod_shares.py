@@ -17,17 +17,18 @@ from poolbudget.cluster.api import Api, ApiError, Object
 from poolbudget.cluster.observed import Observed
 from poolbudget.cluster.pod_annotation import annotation_of, grant_text
 from poolbudget.cluster.pod_records import PodRecord
-from poolbudget.planning.in_place import PATIENCE, Grant, PodPlan, is_acknowledged, next_grant
+from poolbudget.planning.in_place import (
+    FIRST_TOUCH,
+    PATIENCE,
+    Grant,
+    PodPlan,
+    is_acknowledged,
+    next_grant,
+    touch_due,
+)
 from poolbudget.planning.inputs import Applied, Pod, Target, TargetKey
 from poolbudget.planning.plan import Plan
 from poolbudget.planning.sizes import split_whole
-
-FIRST_TOUCH = 1.0
-"""Seconds after which an annotation that was not obeyed is written again: kubelets lose a refresh now and
-then. Doubled each time."""
-
-_LAST_TOUCH = 60.0
-_MOST_DOUBLINGS = 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +87,7 @@ def overdue(observed: Observed, plan: Plan, now: float) -> tuple[list[PodChange]
                 continue
             if now < grant.time + PATIENCE:
                 waits.append(grant.time + PATIENCE - now)
-            due, seen = grant.time + _touched_after(grant.touched), observed.sight.time
+            due, seen = touch_due(grant), observed.sight.time
             if now >= due and seen is not None and seen > grant.time:
                 touched = replace(grant, touched=grant.touched + 1)
                 result.append(PodChange(target.key, observed.pods[pod.uid], touched, grant.sizes.cap))
@@ -97,12 +98,6 @@ def overdue(observed: Observed, plan: Plan, now: float) -> tuple[list[PodChange]
 
 def _applied(pod: Pod) -> Applied:
     return Applied() if pod.share is None else pod.share.applied
-
-
-def _touched_after(touches: int) -> float:
-    """Seconds after which an annotation is written once more: 1, 2, 4 and so on, then every minute."""
-    doublings = min(touches, _MOST_DOUBLINGS)
-    return FIRST_TOUCH * float(2**doublings) + _LAST_TOUCH * (touches - doublings)
 
 
 def touched_pods(observed: Observed, key: TargetKey, now: float) -> Iterator[PodChange]:

@@ -17,6 +17,12 @@ from poolbudget.planning.sizes import split_whole
 PATIENCE = 10.0
 """Seconds after which a pod that has not said that it applied its share is not counted on any more."""
 
+FIRST_TOUCH = 1.0
+"""Seconds after which an annotation that was not obeyed is written once more."""
+
+_LAST_TOUCH = 60.0
+_MOST_DOUBLINGS = 6
+
 MOST_EARLIER = 6
 """Earlier shares that are told apart in one annotation."""
 
@@ -127,6 +133,15 @@ def next_grant(
         most = max(told.cap for told in (*surplus, kept[0]))
         kept = (Told(kept[0].revision, most), *kept[1:])
     return Grant(revision, sizes, now, charge.connections, kept)
+
+
+def touch_due(grant: Grant) -> float:
+    """When to write an annotation once more that nobody has obeyed (seconds since 1970).
+
+    Kubelets lose a refresh now and then: after 1, 2, 4 and so on seconds, then every minute.
+    """
+    doublings = min(grant.touched, _MOST_DOUBLINGS)
+    return grant.time + FIRST_TOUCH * float(2**doublings) + _LAST_TOUCH * (grant.touched - doublings)
 
 
 def pod_share(grant: Grant | None, applied: Applied, now: float) -> PodShare:

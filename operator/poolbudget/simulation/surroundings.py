@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from poolbudget.planning import charges
 from poolbudget.planning.charges import Assumptions, PodFacts
 from poolbudget.planning.history import next_history
-from poolbudget.planning.in_place import PATIENCE, Grant, is_acknowledged, next_grant
+from poolbudget.planning.in_place import PATIENCE, Grant, is_acknowledged, next_grant, touch_due
 from poolbudget.planning.inputs import Applied, PoolSizes, Target, TargetKey, Workload
 from poolbudget.planning.ledger import Ledger, next_revision
 from poolbudget.planning.plan import Fit, Plan
@@ -189,7 +189,7 @@ class SimulatedSurroundings:
                     continue
                 if is_acknowledged(grant, pod.share.applied):
                     continue
-                due = grant.time + 2.0 ** min(grant.touched, 6)
+                due = touch_due(grant)
                 if now >= due:
                     touched = replace(grant, touched=grant.touched + 1)
                     await self._tell(_PodChange(target.key, pod.uid, grant, touched, grant.sizes.cap))
