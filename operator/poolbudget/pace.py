@@ -89,24 +89,17 @@ class RaisePace(Generic[Key]):
 GROW_PACE = (5.0, 5.0)
 """The same for the shares of pods that run, where there is something to wait for."""
 
-_WORTH_WHILE = 0.1
-"""Part of usable for which nobody has to wait."""
-
 
 def may_grow_at_once(inputs: Inputs, decided: Plan, wanted: Plan) -> bool:
     """Whether pods that run may be told larger shares without waiting for more to become free.
 
     A pod that was told nothing yet does not wait. Others wait while some still end, and until all have
-    said that they gave up what they have to, unless a good part of usable is free already: else each pod
-    that ends or answers would be a new share for all.
+    said that they gave up what they have to: else each pod that ends or answers would be a new share for all.
     """
     if any(share.is_new and share.changes for share in wanted.shares):
         return True
     if any(pod.stage is PodStage.TERMINATING for target in inputs.targets for pod in target.pods):
         return False
-    gain = wanted.allocated - decided.allocated
-    if inputs.usable is not None and gain >= _WORTH_WHILE * inputs.usable:
-        return True
     return not any(is_open(share) for share in decided.shares)
 
 

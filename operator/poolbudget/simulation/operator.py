@@ -250,15 +250,18 @@ class SimulatedOperator:
         if life != self._life or not self._is_up:
             return
         self._looks = True
-        before, now = self._database, look_at_database(self._world, self._clock())
+        before, now = self._database, look_at_database(self._world, self._clock(), self._shown)
         self._database = now
-        if before is None or before.pools != now.pools:
+        if before is None or before.essence != now.essence:
             self.mark(urgent=True)
         if not self._attends:
             self._looks = False
             return
         pause = 5.0 if self._simulation.chance(0.03) else self._simulation.between(_LOOKS)
         self._simulation.after(pause, lambda: self._look_at_database(life))
+
+    def _shown(self, most: int) -> int:
+        return self._simulation.random.randint(1, most)
 
     def _attend(self, seen: View, decided: Plan) -> None:
         """Look at the database only while somebody is expected to say something, or to be gone from it."""

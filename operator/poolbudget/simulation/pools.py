@@ -133,6 +133,11 @@ class DatabaseView:
     time: float
     pools: dict[str, tuple[tuple[int, int, int], ...]] = field(default_factory=dict)
 
+    @property
+    def essence(self) -> dict[str, tuple[tuple[int, int], ...]]:
+        """Who says what; how many connections say it changes all the time."""
+        return {uid: tuple((revision, cap) for revision, cap, _ in rows) for uid, rows in self.pools.items()}
+
     def applied(self, uid: str, cost: PodCost, known: int | None) -> Applied:
         """What a pod says; `known` is the revision that it was seen to have applied before."""
         rows = self.pools.get(uid, ())
@@ -145,11 +150,17 @@ class DatabaseView:
         )
 
 
-def look_at_database(world: World, time: float) -> DatabaseView:
-    """Everything that is open, by what it says of itself."""
+def look_at_database(
+    world: World, time: float, shown: Callable[[int], int] = lambda most: most
+) -> DatabaseView:
+    """Everything that is open, by what it says of itself.
+
+    `shown` gives how many connections of the most that a pool may have are there: it need not use them all.
+    """
     found = {}
     for pod in world.connected.values():
-        rows = [(*pool.said, pool.open) for pool in (*pod.pools, *pod.remains) if pool.open]
+        rows = [(*pool.said, shown(pool.open)) for pool in pod.pools if pool.open]
+        rows += [(*pool.said, pool.open) for pool in pod.remains]
         if rows:
             found[pod.uid] = tuple(rows)
     return DatabaseView(time, found)

@@ -1,0 +1,119 @@
+"""Pods that follow their shares: the bound, all of usable in use, and that each guard is needed."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from poolbudget.planning import in_place
+from poolbudget.planning.in_place import Grant, Told
+from poolbudget.planning.inputs import Applied, Pod
+from poolbudget.simulation import view
+from poolbudget.simulation.pools import DatabaseView, Pools
+from poolbudget.simulation.run import Policy, Run
+from poolbudget.simulation.scenario import Scenario, builtin, parse
+from poolbudget.simulation.suite import schedule
+from poolbudget.simulation.world import Pool, SimulatedPod, World
+
+NAMES = ("in-place", "in-place-churn")
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("seed", range(4))
+def test_no_schedule_exceeds_usable_and_in_quiet_all_of_it_is_in_use(name: str, seed: int) -> None:
+    outcome = Run(schedule(builtin(name), seed), Policy.POOLBUDGET, seed).play()
+    assert (outcome.overruns, outcome.problems) == (0, [])
+    assert outcome.quiet_share is not None
+    assert outcome.quiet_share >= 0.99
+    assert outcome.quiet_jain is not None
+    assert outcome.quiet_jain >= 0.95
+
+
+STEP = """
+name: step
+usable: 155
+duration: 120
+targets:
+- name: api
+  replicas: 3
+  autoscaler: {minReplicas: 3, maxReplicas: 12}
+  terminating: [0.5, 3]
+  inPlace: true
+actions:
+- {at: 40, do: scale, to: 12}
+"""
+
+
+def revisions(scenario: Scenario, since: float, monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
+    """How many shares each pod was told after a time."""
+    told: Counter[str] = Counter()
+    telling = World.tell
+
+    def watched(world: World, pod: SimulatedPod, expected: Grant | None, grant: Grant) -> int:
+        version = telling(world, pod, expected, grant)
+        if world.now() >= since and (expected is None or grant.revision != expected.revision):
+            told[pod.uid] += 1
+        return version
+
+    monkeypatch.setattr(World, "tell", watched)
+    assert Run(scenario, Policy.POOLBUDGET, 0).play(aftermath=False).overruns == 0
+    return told
+
+
+def test_few_revisions_for_a_step_up_and_down(monkeypatch: pytest.MonkeyPatch) -> None:
+    up = revisions(parse(STEP, "here"), 40, monkeypatch)
+    assert len(up) == 12
+    assert max(up.values()) <= 2, up
+    down = STEP.replace("  replicas: 3\n", "  replicas: 12\n").replace("to: 12", "to: 3")
+    assert max(revisions(parse(down, "here"), 40, monkeypatch).values()) <= 3
+
+
+def exceeds(name: str, seeds: range) -> bool:
+    """Whether any of the schedules does."""
+    runs = (Run(builtin(name), Policy.POOLBUDGET, seed) for seed in seeds)
+    return any(run.play(aftermath=False).overruns for run in runs)
+
+
+def only_the_newest(grant: Grant, applied: Applied) -> tuple[Told, ...] | None:
+    return grant.told[-1:]
+
+
+def nobody_has_ended(*_: Any) -> list[tuple[str, Pod]]:
+    return []
+
+
+def without_connections(found: DatabaseView, *arguments: Any) -> Applied:
+    applied = APPLIED(found, *arguments)
+    return Applied(applied.revision, applied.cap, 0)
+
+
+def say_at_once(pools: Pools, pod: SimulatedPod, pool: Pool, grant: Grant) -> None:
+    OBEY(pools, pod, pool, grant)
+    if pool in pod.pools and pool.revision == grant.revision:
+        pool.said = max(pool.said, (pool.revision, pool.cap))
+
+
+APPLIED, OBEY = DatabaseView.applied, Pools._obey
+
+
+@pytest.mark.parametrize(
+    ("where", "what", "instead"),
+    [
+        (in_place, "still_obeyed", only_the_newest),
+        (view, "_ended", nobody_has_ended),
+        (Pools, "_obey", say_at_once),
+    ],
+    ids=[
+        "only the share told last is charged",
+        "a pod's charge ends with its processes",
+        "a share is said to be applied before the connections fit",
+    ],
+)
+def test_each_guard_is_needed(
+    monkeypatch: pytest.MonkeyPatch, where: Any, what: str, instead: Callable[..., Any]
+) -> None:
+    monkeypatch.setattr(where, what, instead)
+    assert exceeds("in-place", range(8)) or exceeds("in-place-churn", range(12))
