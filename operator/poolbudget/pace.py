@@ -90,6 +90,9 @@ GROW_PACE = (5.0, 5.0)
 """The same for the shares of pods that run, where there is something to wait for."""
 
 
+_LEAVING = (PodStage.TERMINATING, PodStage.ENDED)
+
+
 def may_grow_at_once(inputs: Inputs, decided: Plan, wanted: Plan) -> bool:
     """Whether pods that run may be told larger shares without waiting for more to become free.
 
@@ -98,7 +101,7 @@ def may_grow_at_once(inputs: Inputs, decided: Plan, wanted: Plan) -> bool:
     """
     if any(share.is_new and share.changes for share in wanted.shares):
         return True
-    if any(pod.stage is PodStage.TERMINATING for target in inputs.targets for pod in target.pods):
+    if any(pod.stage in _LEAVING for target in inputs.targets for pod in target.pods):
         return False
     return not any(is_open(share) for share in decided.shares)
 

@@ -1,6 +1,25 @@
 """Holding back what keeps changing."""
 
-from poolbudget.pace import Pace, pause_after_conflict
+from dataclasses import replace
+
+import pytest
+
+from poolbudget.pace import Pace, may_grow_at_once, pause_after_conflict
+from poolbudget.planning import (
+    Charge,
+    Inputs,
+    Pod,
+    PodStage,
+    PoolSizes,
+    ReserveFor,
+    RolloutLimit,
+    Target,
+    TargetBounds,
+    TargetKey,
+    Workload,
+    plan,
+)
+from poolbudget.planning.inputs import PodShare
 
 
 def test_a_stable_wish_is_due_after_its_time() -> None:
@@ -32,3 +51,40 @@ def test_pauses_after_conflicts_grow_and_differ() -> None:
     assert pause_after_conflict(2, 1.0) == 0.2
     assert pause_after_conflict(2, 0.0) == 0.1
     assert pause_after_conflict(10_000, 1.0) == 10.0
+
+
+def in_place(*pods: Pod) -> Inputs:
+    key = TargetKey("Deployment", "api")
+    workload = Workload(len(pods), RolloutLimit(0))
+    target = Target(key, TargetBounds(), workload, pods, PoolSizes(1, 0), is_in_place=True)
+    return Inputs(100, (target,), ReserveFor.CURRENT_PODS)
+
+
+def running(uid: str, told: int | None, *, held: int = 0, stage: PodStage = PodStage.RUNNING) -> Pod:
+    sizes = None if told is None else PoolSizes(told, 0)
+    share = PodShare(sizes, is_acknowledged=not held)
+    return Pod(uid, uid, stage, Charge(held or told or 1), share=share)
+
+
+@pytest.mark.parametrize(
+    ("pods", "at_once"),
+    [
+        ((running("a", 10), running("b", 10)), True),
+        ((running("a", 10), running("b", 10, held=40)), False),
+        ((running("a", 10, held=40), running("new", None)), True),
+        ((running("a", 10), running("b", 10, stage=PodStage.TERMINATING)), False),
+        ((running("a", 10), running("b", 10, stage=PodStage.ENDED)), False),
+    ],
+    ids=[
+        "all have answered",
+        "one has not",
+        "a pod that was told nothing",
+        "one ends",
+        "one's connections are left",
+    ],
+)
+def test_shares_grow_once_and_not_with_every_pod_that_answers(pods: tuple[Pod, ...], at_once: bool) -> None:
+    inputs = in_place(*pods)
+    decided, wanted = plan(replace(inputs, may_grow=False)), plan(inputs)
+    assert wanted.allocated > decided.allocated
+    assert may_grow_at_once(inputs, decided, wanted) is at_once
