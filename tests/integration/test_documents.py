@@ -31,6 +31,12 @@ RUN_ELSEWHERE = {
     ),
     "pip install 'poolbudget[operator]'": ("pyproject.toml", "operator = ["),
     "pip install 'poolbudget[simulate]'": ("pyproject.toml", "simulate = ["),
+    "pip install 'poolbudget[metrics]'": ("pyproject.toml", "metrics = ["),
+    "pip install poolbudget": ("pyproject.toml", 'dependencies = ["sqlalchemy[asyncio]'),
+    "kubectl apply -k deploy/in-place": (
+        "tests/cluster/operator_process.py",
+        '"apply", "-k", str(REPOSITORY / "deploy" / "in-place")',
+    ),
     "poolbudget simulate --list": ("tests/unit/test_simulate_command.py", 'simulate("--list")'),
     "poolbudget simulate -f my.yaml": ("tests/unit/test_simulate_command.py", 'simulate("-f", mine'),
     "poolbudget check postgresql://monitor@orders.example.internal/orders": (
