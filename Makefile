@@ -5,7 +5,7 @@ VENV := .venv
 PYTHON ?= python3
 RUN := cd tests && PYTHONPATH=. ../$(VENV)/bin/python
 
-.PHONY: help demo test test-fast suite nightly trade-off bench bench-allocation bench-probes format golden crd requirements clean
+.PHONY: help demo test test-fast suite nightly trade-off bench bench-allocation bench-in-place bench-pool bench-probes format golden crd requirements clean
 
 help: ## Show this help.
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -33,6 +33,12 @@ bench: $(VENV)/.installed ## Time the way from a scaling to the ConfigMap.
 
 bench-allocation: $(VENV)/.installed ## Time the fair shares of 1,000 targets.
 	@$(RUN) -m bench.allocation
+
+bench-in-place: $(VENV)/.installed ## Time real pods on the way to their shares; ARGS=--most=30.
+	@$(RUN) -m bench.in_place $(ARGS)
+
+bench-pool: $(VENV)/.installed ## What a checkout costs in a resizable pool, beside SQLAlchemy's own.
+	@$(RUN) -m bench.pool
 
 bench-probes: $(VENV)/.installed ## Memory and time of probes.
 	@$(RUN) -m bench.probes

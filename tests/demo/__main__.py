@@ -1,4 +1,4 @@
-"""`make demo`: set up, scale 3 -> 9 -> 3, and show what was really open."""
+"""`make demo`: scale 3 -> 9 -> 3 by the plain formula and by PoolBudget, and show what was really open."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from rich.table import Table
 
 from cluster.backends import connections_refused
 from cluster.operator_process import REPOSITORY
-from demo.plot import draw
+from demo.plot import Act, draw
 from demo.sampling import STAGES, Course, Sampler, View
-from demo.scene import BUDGET, CONFIG_MAP, NAMESPACE, Scene
+from demo.scene import BUDGET, CONFIG_MAP, IN_PLACE, INITIAL, USABLE, VARIANTS, Scene, Variant
 from poolbudget.planning.inputs import PodStage
 
 _ROWS = 14
@@ -34,8 +34,9 @@ class TooSlowError(Exception):
 class Show:
     """The table that grows while the demonstration runs."""
 
-    def __init__(self, console: Console) -> None:
+    def __init__(self, console: Console, title: str) -> None:
         self._console = console
+        self._title = title
         self._live: Live | None = None
         self._rows: list[View] = []
 
@@ -60,8 +61,8 @@ class Show:
 
     def table(self, rows: int = _ROWS) -> Table:
         """The last lines."""
-        table = Table(title=f"{NAMESPACE}/{BUDGET}", title_justify="left")
-        for name in ("time", "starting", "running", "terminating", "published", "allocated", "usable"):
+        table = Table(title=self._title, title_justify="left")
+        for name in ("time", "starting", "running", "terminating", "told", "allocated", "usable"):
             table.add_column(name, justify="right")
         table.add_column("backends", justify="right", style="bold")
         for view in self._rows[-rows:]:
@@ -83,13 +84,15 @@ class Show:
 
 
 class Play:
-    """The steps of the demonstration."""
+    """The steps of the demonstration, with one way to size pools."""
 
-    def __init__(self, scene: Scene, console: Console) -> None:
+    def __init__(self, scene: Scene, variant: Variant, console: Console) -> None:
         self._scene = scene
+        self.variant = variant
         self._console = console
-        self.sampler = Sampler(scene)
-        self.show = Show(console)
+        self.sampler = Sampler(scene, variant)
+        self.show = Show(console, variant.title)
+        self.refused = 0
         self.marks: list[tuple[float, str]] = []
 
     @property
@@ -99,6 +102,7 @@ class Play:
 
     async def perform(self) -> None:
         """Start small, scale up, scale down, and settle."""
+        before = self._refused()
         sampling = asyncio.create_task(self.sampler.run())
         try:
             with self.show.running():
@@ -106,21 +110,37 @@ class Play:
                 await self._for(3, sampling)
                 # One step of the autoscaler after the other: it at most doubles the pods.
                 self._mark("minReplicas 3 -> 6")
-                await asyncio.to_thread(self._scene.scale_by_autoscaler, 6, 9)
+                await asyncio.to_thread(self._scene.scale, self.variant, 6, 9)
                 await self._until("6 pods hold their pools", lambda: self._settled(6), sampling)
                 await self._for(3, sampling)
                 self._mark("minReplicas 6 -> 9")
-                await asyncio.to_thread(self._scene.scale_by_autoscaler, 9, 9)
+                await asyncio.to_thread(self._scene.scale, self.variant, 9, 9)
                 await self._until("9 pods hold their pools", lambda: self._settled(9), sampling)
                 await self._for(5, sampling)
                 self._mark("maxReplicas 9 -> 3")
-                await asyncio.to_thread(self._scene.scale_by_autoscaler, 3, 3)
+                await asyncio.to_thread(self._scene.scale, self.variant, 3, 3)
                 await self._until("3 pods are left", lambda: self._settled(3), sampling)
                 await self._for(8, sampling)
         finally:
             sampling.cancel()
             await asyncio.gather(sampling, return_exceptions=True)
+        self.refused = self._refused() - before
         self.show.print_all()
+
+    @property
+    def act(self) -> Act:
+        """What the picture shows of it."""
+        return Act(self.variant.title, self.course, self.marks)
+
+    def in_use(self, replicas: int) -> float:
+        """The most connections in use, as a part of usable, in the last seconds with so many pods."""
+        times = [view.seconds for view in self.course.views if view.pods[PodStage.RUNNING] == replicas]
+        ends = max(times, default=0.0)
+        counts = [count for seconds, count in self.course.backends if ends - 3 <= seconds <= ends]
+        return max(counts, default=0) / USABLE
+
+    def _refused(self) -> int:
+        return len(connections_refused(self._scene.workspace, self._scene.postgres))
 
     def _mark(self, text: str) -> None:
         self.marks.append((self.sampler.seconds(), text))
@@ -156,7 +176,6 @@ def set_up(scene: Scene, console: Console) -> None:
         ("node", scene.start_node),
         ("database", scene.start_database),
         ("operator", scene.start_operator),
-        ("sample manifests", scene.apply_samples),
     )
     for name, step in steps:
         started = time.monotonic()
@@ -165,28 +184,54 @@ def set_up(scene: Scene, console: Console) -> None:
         console.print(f"{name:<18}{time.monotonic() - started:6.1f} s")
 
 
-def report(scene: Scene, play: Play, console: Console, picture: Path) -> bool:
-    """What an administrator would look at, the picture, and whether the worst moment was within usable."""
+def perform(scene: Scene, variant: Variant, console: Console) -> Play:
+    """One way to size pools, with the whole database for it."""
+    console.print(f"\n{variant.title}", style="bold")
+    scene.apply_samples(variant)
+    play = Play(scene, variant, console)
+    asyncio.run(play.perform())
+    if variant is not VARIANTS[-1]:
+        scene.clear(variant)
+    return play
+
+
+def report(scene: Scene, plays: list[Play], console: Console, picture: Path) -> bool:
+    """What an administrator would look at, the picture, and whether PoolBudget stayed within usable."""
+    namespace = f"--namespace={IN_PLACE.namespace}"
     for arguments in (
-        ("get", "poolbudgets", f"--namespace={NAMESPACE}"),
-        ("get", "configmap", CONFIG_MAP, f"--namespace={NAMESPACE}", "-o", "yaml"),
+        ("get", "poolbudgets", "--all-namespaces"),
+        ("get", "configmap", CONFIG_MAP, f"--namespace={INITIAL.namespace}", "-o", "yaml"),
+        ("get", "poolbudget", BUDGET, namespace, "-o", "jsonpath={.status.targets[0].sum}"),
     ):
-        console.print(f"\n$ kubectl {' '.join(arguments)}", style="bold")
+        console.print(f"\n$ kubectl {' '.join(arguments)}", style="bold", soft_wrap=True)
         console.print(scene.cluster.kubectl(*arguments).rstrip(), highlight=False, soft_wrap=True)
     console.print(f"\n$ poolbudget check {scene.shown_url}", style="bold", soft_wrap=True)
     console.print(scene.check(), highlight=False, soft_wrap=True)
-    draw(play.course, play.marks, picture)
-    latest = play.course.latest
-    usable = 0 if latest is None else latest.usable
-    seconds, backends = play.course.worst
-    verdict = "within the budget" if backends <= usable else f"{backends - usable} over the budget"
-    refused = len(connections_refused(scene.workspace, scene.postgres))
-    console.print(
-        f"\nWorst moment: {backends} of {usable} usable connections after {seconds:.1f} s, {verdict}; "
-        f"{refused} refused with SQLSTATE 53300 ({len(play.course.backends)} counts)."
-    )
+    draw([play.act for play in plays], picture)
+    console.print()
+    console.print(comparison(plays))
     console.print(f"Plot: {picture.relative_to(REPOSITORY)}", soft_wrap=True)
-    return backends <= usable and not refused
+    ours = [play for play in plays if play.variant.has_budget]
+    return all(play.course.worst[1] <= USABLE and not play.refused for play in ours)
+
+
+def comparison(plays: list[Play]) -> Table:
+    """The three ways beside each other; in use: in quiet, as a part of usable."""
+    table = Table(title=f"3 -> 6 -> 9 -> 3 pods, {USABLE} usable connections", title_justify="left")
+    table.add_column("")
+    for name in ("most open", "refused", "in use, 3 pods", "in use, 9 pods"):
+        table.add_column(name, justify="right")
+    for play in plays:
+        _, worst = play.course.worst
+        most = f"[red]{worst}[/red]" if worst > USABLE or play.refused else str(worst)
+        table.add_row(
+            play.variant.title,
+            most,
+            str(play.refused),
+            f"{play.in_use(3):.0%}",
+            f"{play.in_use(9):.0%}",
+        )
+    return table
 
 
 @click.command()
@@ -207,10 +252,9 @@ def main(keep: bool, picture: Path) -> None:
     try:
         with Scene() as scene:
             set_up(scene, console)
-            play = Play(scene, console)
-            asyncio.run(play.perform())
+            plays = [perform(scene, variant, console) for variant in VARIANTS]
             # `make` starts this in tests/; a relative path means the repository.
-            is_within = report(scene, play, console, REPOSITORY / picture)
+            is_within = report(scene, plays, console, REPOSITORY / picture)
             console.print(f"Took {time.monotonic() - started:.0f} s.")
             if keep:
                 _wait(scene, console)

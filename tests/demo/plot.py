@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import matplotlib as mpl
+from matplotlib.axes import Axes
 
 from demo.sampling import STAGES, Course
+from demo.scene import USABLE
 
 mpl.use("Agg")
 # Text stays text and no date is written: the same course gives the same file.
@@ -15,29 +19,59 @@ mpl.rcParams.update({"svg.fonttype": "none", "svg.hashsalt": "poolbudget", "font
 import matplotlib.pyplot as plt  # noqa: E402
 
 
-def draw(course: Course, marks: list[tuple[float, str]], path: Path) -> None:
-    """Write an SVG with backends, allocated and usable above, pods below."""
-    figure, (above, below) = plt.subplots(
-        2, 1, figsize=(10, 5.6), sharex=True, height_ratios=(3, 1), layout="constrained"
+@dataclass(frozen=True)
+class Act:
+    """What one column shows: the course, and what was done when (seconds)."""
+
+    title: str
+    course: Course
+    marks: list[tuple[float, str]]
+
+
+def draw(acts: Sequence[Act], path: Path) -> None:
+    """Write an SVG with one column for each act: backends, allocated and usable above, pods below."""
+    figure, axes = plt.subplots(
+        *(2, len(acts)),
+        figsize=(5.2 * len(acts), 5.6),
+        sharex="col",
+        sharey="row",
+        height_ratios=(3, 1),
+        layout="constrained",
+        squeeze=False,
     )
-    views = [view for view in course.views if view.usable]
+    for column, act in enumerate(acts):
+        _draw_one(act, axes[0][column], axes[1][column])
+    axes[0][0].set_ylabel("connections")
+    axes[1][0].set_ylabel("pods")
+    most = max(act.course.worst[1] for act in acts)
+    axes[0][0].set_ylim(0, max(1.25 * USABLE, 1.05 * most))
+    axes[1][0].set_ylim(0, 1.8 * max(sum(view.pods.values()) for act in acts for view in act.course.views))
+    axes[0][-1].legend(loc="lower right", frameon=False, fontsize=9)
+    axes[1][-1].legend(loc="upper right", frameon=False, ncols=3, fontsize=9)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, metadata={"Date": None, "Creator": None})
+    plt.close(figure)
+
+
+def _draw_one(act: Act, above: Axes, below: Axes) -> None:
+    views = [view for view in act.course.views if view.usable]
     times = [view.seconds for view in views]
+    above.set_title(act.title, fontsize=11, loc="left")
     above.plot(times, [view.usable for view in views], color="#c0392b", linewidth=2, label="usable")
-    above.step(
-        times,
-        [view.allocated for view in views],
-        where="post",
-        color="#7f8c8d",
-        linestyle="--",
-        label="allocated",
-    )
-    counted = _thinned(course.backends)
+    if any(view.allocated for view in views):
+        above.step(
+            times,
+            [view.allocated for view in views],
+            where="post",
+            color="#7f8c8d",
+            linestyle="--",
+            label="allocated",
+        )
+    counted = _thinned(act.course.backends)
     above.plot(*zip(*counted, strict=True), color="#2471a3", linewidth=2, label="backends counted")
-    above.set_ylabel("connections")
-    above.set_ylim(0, max(view.usable for view in views) * 1.25)
-    for row, (seconds, text) in enumerate(marks):
-        for axes in (above, below):
-            axes.axvline(seconds, color="#bbbbbb", linewidth=1)
+    for row, (seconds, text) in enumerate(act.marks):
+        for each in (above, below):
+            each.axvline(seconds, color="#bbbbbb", linewidth=1)
         above.annotate(
             text, (seconds, 0.97 - 0.06 * (row % 2)), xycoords=("data", "axes fraction"), va="top", fontsize=9
         )
@@ -48,16 +82,9 @@ def draw(course: Course, marks: list[tuple[float, str]], path: Path) -> None:
         colors=["#e59866", "#7fb3d5", "#d5d8dc"],
         step="post",
     )
-    below.set_ylabel("pods")
-    below.set_ylim(0, 1.7 * max(sum(view.pods.values()) for view in views))
     below.set_xlabel("seconds")
-    above.legend(loc="lower right", frameon=False, ncols=3)
-    below.legend(loc="upper right", frameon=False, ncols=3, fontsize=9)
-    for axes in (above, below):
-        axes.spines[["top", "right"]].set_visible(False)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, metadata={"Date": None, "Creator": None})
-    plt.close(figure)
+    for each in (above, below):
+        each.spines[["top", "right"]].set_visible(False)
 
 
 def _thinned(samples: list[tuple[float, int]]) -> list[tuple[float, int]]:

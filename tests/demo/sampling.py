@@ -8,9 +8,10 @@ from dataclasses import dataclass, field
 
 import asyncpg
 
-from demo.scene import BUDGET, CONFIG_MAP, NAMESPACE, Scene
+from demo.scene import BUDGET, CONFIG_MAP, USABLE, Scene, Variant
 from poolbudget.cluster import paths
-from poolbudget.cluster.api import Api
+from poolbudget.cluster.api import Api, Object
+from poolbudget.cluster.pod_annotation import read_grant, shares_of
 from poolbudget.cluster.pod_records import stage
 from poolbudget.planning.inputs import PodStage
 
@@ -30,16 +31,10 @@ class View:
 
     seconds: float
     pods: dict[PodStage, int]
-    pool_size: str
-    max_overflow: str
+    sizes: str
     allocated: int
     usable: int
     backends: int
-
-    @property
-    def sizes(self) -> str:
-        """The published sizes."""
-        return f"{self.pool_size}/{self.max_overflow}" if self.pool_size else "-"
 
 
 @dataclass
@@ -67,9 +62,10 @@ class Course:
 class Sampler:
     """Fills a course until cancelled."""
 
-    def __init__(self, scene: Scene) -> None:
+    def __init__(self, scene: Scene, variant: Variant) -> None:
         self.course = Course()
         self._scene = scene
+        self._variant = variant
         self._start = time.monotonic()
 
     def seconds(self) -> float:
@@ -106,10 +102,11 @@ class Sampler:
             await api.close()
 
     async def _view(self, api: Api) -> View:
+        namespace = self._variant.namespace
         pods, budget, config_map = await asyncio.gather(
-            api.get(paths.pods(NAMESPACE)),
-            api.find(paths.budget(NAMESPACE, BUDGET)),
-            api.find(paths.config_map(NAMESPACE, CONFIG_MAP)),
+            api.get(paths.pods(namespace)),
+            api.find(paths.budget(namespace, BUDGET)),
+            api.find(paths.config_map(namespace, CONFIG_MAP)),
         )
         stages = [stage(pod) for pod in pods["items"]]
         status = (budget or {}).get("status") or {}
@@ -117,9 +114,15 @@ class Sampler:
         return View(
             seconds=self.seconds(),
             pods={kind: stages.count(kind) for kind in STAGES},
-            pool_size=data.get("POOL_SIZE", ""),
-            max_overflow=data.get("MAX_OVERFLOW", ""),
+            sizes=_told(pods["items"]) or f"{data.get('POOL_SIZE', '-')}/{data.get('MAX_OVERFLOW', '-')}",
             allocated=status.get("allocated", 0),
-            usable=status.get("usable", 0),
+            usable=status.get("usable", 0) if self._variant.has_budget else USABLE,
             backends=self.course.backends[-1][1] if self.course.backends else 0,
         )
+
+
+def _told(pods: list[Object]) -> str:
+    """The shares of pods that follow them, such as `12 to 13`."""
+    found = [read_grant(text) for pod in pods for _, text in shares_of(pod["metadata"])]
+    caps = sorted(grant.sizes.cap for grant in found if grant is not None)
+    return "" if not caps else f"{caps[0]} to {caps[-1]}" if caps[0] != caps[-1] else str(caps[0])

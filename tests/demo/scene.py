@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -13,11 +14,11 @@ import yaml
 
 from cluster.control_plane import ControlPlane
 from cluster.node import Node, on_this_machine
-from cluster.operator_process import REPOSITORY, OperatorProcess, install
+from cluster.operator_process import REPOSITORY, OperatorProcess, allow_in_place, install
 from cluster.postgres import Postgres
 from cluster.processes import Workspace
+from poolbudget.planning.sizes import split_cap
 
-NAMESPACE = "shop"
 BUDGET = "orders-primary"
 WORKLOAD = "orders-api"
 CONFIG_MAP = "orders-api-pool"
@@ -25,6 +26,27 @@ CONFIG_MAP = "orders-api-pool"
 MAX_CONNECTIONS = 170
 USABLE = MAX_CONNECTIONS - 3 - 10 - 2
 """Less what the server keeps for superusers, and what the sample reserves."""
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One way to size pools: a namespace of its own, with the sample manifests of a folder."""
+
+    name: str
+    title: str
+    samples: str
+    has_budget: bool = True
+
+    @property
+    def namespace(self) -> str:
+        """Where it is played."""
+        return f"shop-{self.name}"
+
+
+FORMULA = Variant("formula", "plain formula: usable / replicas", "samples", has_budget=False)
+INITIAL = Variant("initial", "updateMode: Initial", "samples")
+IN_PLACE = Variant("in-place", "updateMode: InPlace", "samples/in-place")
+VARIANTS = (FORMULA, INITIAL, IN_PLACE)
 
 
 class Scene:
@@ -56,30 +78,52 @@ class Scene:
     def start_operator(self) -> None:
         """Install `deploy/` and start the operator with its service account's rights."""
         install(self.cluster)
+        allow_in_place(self.cluster)
         self.operator = OperatorProcess(self.workspace, self.cluster)
 
-    def apply_samples(self) -> None:
-        """The manifests of deploy/samples, changed only where the test node differs from others."""
-        self.cluster.kubectl("create", "namespace", NAMESPACE)
-        self.cluster.kubectl(
-            *("create", "secret", "generic", "orders-database", f"--namespace={NAMESPACE}"),
-            f"--from-literal=url={self.postgres.url('orders', 'orders', 'orders')}",
-        )
-        self.cluster.kubectl(
-            *("create", "secret", "generic", "orders-monitor", f"--namespace={NAMESPACE}"),
-            f"--from-literal=url={self.postgres.url('monitor', 'orders', 'monitor')}",
-        )
-        manifests = [self._adapted(item) for item in self._samples()]
+    def apply_samples(self, variant: Variant) -> None:
+        """The manifests of a folder of samples, changed only where the test node differs from others."""
+        namespace = variant.namespace
+        self.cluster.kubectl("create", "namespace", namespace)
+        for secret, user in (("orders-database", "orders"), ("orders-monitor", "monitor")):
+            self.cluster.kubectl(
+                *("create", "secret", "generic", secret, f"--namespace={namespace}"),
+                f"--from-literal=url={self.postgres.url(user, 'orders', user)}",
+            )
+        if not variant.has_budget:
+            self.publish(variant, 3)
         # As `kubectl apply -k` does: the containers wait for some seconds until their ConfigMap is there.
-        self.cluster.apply(*manifests)
+        self.cluster.apply(*(self._adapted(item, variant) for item in self._samples(variant)))
         self.cluster.kubectl(
-            "wait", "--for=create", f"configmap/{CONFIG_MAP}", f"--namespace={NAMESPACE}", "--timeout=30s"
+            "wait", "--for=create", f"configmap/{CONFIG_MAP}", f"--namespace={namespace}", "--timeout=30s"
         )
 
-    def scale_by_autoscaler(self, least: int, most: int) -> None:
+    def publish(self, variant: Variant, replicas: int) -> None:
+        """What people do without PoolBudget: one division, for the pods that there are to be."""
+        sizes = split_cap(USABLE // replicas, 70)
+        self.cluster.apply(
+            {
+                "apiVersion": "v1",
+                "kind": "ConfigMap",
+                "metadata": {"name": CONFIG_MAP, "namespace": variant.namespace},
+                "data": {"POOL_SIZE": str(sizes.pool_size), "MAX_OVERFLOW": str(sizes.max_overflow)},
+            }
+        )
+
+    def scale(self, variant: Variant, least: int, most: int) -> None:
         """Change the autoscaler's bounds; it obeys at once, also without metrics."""
+        if not variant.has_budget:
+            self.publish(variant, least)
         patch = f'{{"spec": {{"minReplicas": {least}, "maxReplicas": {most}}}}}'
-        self.cluster.kubectl("patch", "hpa", WORKLOAD, f"--namespace={NAMESPACE}", f"--patch={patch}")
+        namespace = f"--namespace={variant.namespace}"
+        self.cluster.kubectl("patch", "hpa", WORKLOAD, namespace, f"--patch={patch}")
+
+    def clear(self, variant: Variant) -> None:
+        """End a variant's pods, for the next one to have all of the database."""
+        self.cluster.kubectl("delete", f"deployment/{WORKLOAD}", f"--namespace={variant.namespace}", "--wait")
+        self.cluster.kubectl(
+            *("wait", "--for=delete", "pod", "--all", f"--namespace={variant.namespace}", "--timeout=60s")
+        )
 
     @property
     def shown_url(self) -> str:
@@ -106,11 +150,15 @@ class Scene:
     ) -> None:
         self.close()
 
-    def _samples(self) -> list[dict[str, Any]]:
-        text = self.cluster.kubectl("kustomize", str(REPOSITORY / "deploy" / "samples"))
-        return list(yaml.safe_load_all(text))
+    def _samples(self, variant: Variant) -> list[dict[str, Any]]:
+        text = self.cluster.kubectl("kustomize", str(REPOSITORY / "deploy" / variant.samples))
+        kinds = {"PoolBudget"} if not variant.has_budget else set()
+        return [item for item in yaml.safe_load_all(text) if item["kind"] not in kinds]
 
-    def _adapted(self, manifest: dict[str, Any]) -> dict[str, Any]:
+    def _adapted(self, manifest: dict[str, Any], variant: Variant) -> dict[str, Any]:
+        manifest["metadata"]["namespace"] = variant.namespace
+        if manifest["kind"] == "HorizontalPodAutoscaler":
+            manifest["spec"]["maxReplicas"] = 9
         if manifest["kind"] == "Deployment":
             template = manifest["spec"]["template"]
             template["spec"] = on_this_machine(template["spec"], ["/application/application.py"])

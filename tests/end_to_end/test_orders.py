@@ -18,7 +18,7 @@ import yaml
 from cluster.backends import connections_refused
 from cluster.control_plane import ControlPlane
 from cluster.node import Node, on_this_machine
-from cluster.operator_process import OperatorProcess
+from cluster.operator_process import OperatorProcess, allow_in_place
 from cluster.postgres import Postgres
 from cluster.processes import Workspace
 from helpers import Manifest, eventually, secret, status, wait_for_reason
@@ -108,6 +108,7 @@ def test_orders(
     repository: Path,
     workspace: Workspace,
 ) -> None:
+    allow_in_place(control_plane)
     primary, replica = servers
     urls = [server.url("orders", "orders", "orders") for server in servers]
     folder = repository / "deploy" / "samples" / "orders"
@@ -134,6 +135,12 @@ def test_orders(
     found = eventually(logs, lambda seen: len(seen) == 2 and all(log.count("ready: ") == 2 for log in seen))
     addresses = [re.findall(r"http://127\.0\.0\.1:\d+", log)[0] for log in found]
     assert all(log.count("ready: primary Pool size: ") == 2 for log in found)
+
+    # Two worker processes follow two shares each: 47 connections for 4 pools, at most 10 in one.
+    for name in ports:
+        wait_for_reason(control_plane, namespace, "Converged", "PodsFollow", name)
+    used = call(f"{addresses[0]}/pools")
+    assert [used[name]["cap"] for name in ("primary", "replica")] == [10, 10]
 
     # Written at the primary, read at the replica.
     order = call(f"{addresses[0]}/orders", {"tenant_id": "acme", "total_cents": 4200})

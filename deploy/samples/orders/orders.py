@@ -1,13 +1,14 @@
 """Orders of many tenants: writes go to the primary, reads to the replica of this region.
 
-Each worker process makes its own engines, in its own event loop, when it starts: an engine must not cross
-a fork. Their sizes and settings come from PoolBudget, by two ConfigMaps with the prefixes PRIMARY_ and
-REPLICA_.
+Each worker process makes its own engines, in its own event loop, when it starts. Their settings come from
+PoolBudget, by two ConfigMaps with the prefixes PRIMARY_ and REPLICA_, and their pools follow the pod's shares
+while they run.
 """
 
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import json
 import os
 import urllib.request
@@ -19,10 +20,10 @@ from fastapi import FastAPI, HTTPException
 from pydantic import BaseModel
 from sqlalchemy import func, select, text
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-from poolbudget.client import engine_options
+from poolbudget.client import create_async_engine, figures, warn_when_busy
 
 WriteSession = async_sessionmaker(expire_on_commit=False)
 ReadSession = async_sessionmaker(expire_on_commit=False)
@@ -56,8 +57,10 @@ def replica_url() -> URL:
 
 
 def make_engine(url: URL, prefix: str) -> AsyncEngine:
-    """An engine with the sizes and settings that PoolBudget gave to this container."""
-    return create_async_engine(url.set(drivername="postgresql+asyncpg"), **engine_options(prefix))
+    """An engine with the sizes and settings that PoolBudget gives to this pod."""
+    engine = create_async_engine(url.set(drivername="postgresql+asyncpg"), prefix=prefix)
+    warn_when_busy(engine, prefix)
+    return engine
 
 
 @asynccontextmanager
@@ -118,6 +121,13 @@ async def pay(order_id: uuid.UUID) -> dict[str, bool]:
             if paid is not None:
                 paid.is_paid = True
     return {"paid": accepted}
+
+
+@app.get("/pools")
+async def pools() -> dict[str, dict[str, object]]:
+    """How this worker's pools are used; with the extra `metrics`, poolbudget.client.metrics has the same."""
+    engines = {"primary": WriteSession.kw["bind"], "replica": ReadSession.kw["bind"]}
+    return {name: dataclasses.asdict(figures(engine)) for name, engine in engines.items()}
 
 
 @app.get("/healthz")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
+from collections.abc import Iterable
 from typing import Any
 
 import click
@@ -19,6 +20,7 @@ from poolbudget.capacity.pooler import AdminFigures
 from poolbudget.capacity.probe import DatabaseProbe, Report, parse_url
 from poolbudget.commands.tables import columns, grid
 from poolbudget.resource.capacity import Reserved
+from poolbudget.tag import without_tag
 
 _MOST_ROWS = 12
 
@@ -86,19 +88,30 @@ def _server_data(where: str, report: Report) -> dict[str, Any]:
         "connected": used,
         "seesAll": limits.sees_all,
         "idleSessionTimeout": limits.idle_session_timeout,
-        "users": [_user(row) for row in report.backends],
+        "users": _users(report.backends),
     }
 
 
-def _user(row: Backends) -> dict[str, Any]:
-    return {
-        "application": row.application,
-        "role": row.role,
-        "database": row.database,
-        "address": row.address,
-        "connections": row.connections,
-        "active": row.active,
-    }
+def _users(rows: Iterable[Backends]) -> list[dict[str, Any]]:
+    """Who is connected, most first; what pods say of their shares in their names is left out."""
+    counts: dict[tuple[str, str, str, str], list[int]] = {}
+    for row in rows:
+        who = without_tag(row.application), row.role, row.database, row.address
+        found = counts.setdefault(who, [0, 0])
+        found[0] += row.connections
+        found[1] += row.active
+    users = [
+        {
+            "application": application,
+            "role": role,
+            "database": database,
+            "address": address,
+            "connections": connections,
+            "active": active,
+        }
+        for (application, role, database, address), (connections, active) in counts.items()
+    ]
+    return sorted(users, key=lambda user: -int(user["connections"]))
 
 
 def _pooler_data(where: str, figures: AdminFigures) -> dict[str, Any]:
@@ -114,7 +127,7 @@ def _pooler_data(where: str, figures: AdminFigures) -> dict[str, Any]:
         "connected": sum(row.connections for row in figures.clients),
         "waiting": figures.waiting,
         "serverConnections": figures.servers,
-        "users": [_user(row) for row in figures.clients],
+        "users": _users(figures.clients),
     }
 
 

@@ -18,7 +18,7 @@ from poolbudget.lint.checks import lint
 from poolbudget.lint.finding import Finding
 from poolbudget.lint.sums import caps_at_maximum
 from poolbudget.planning.charges import Assumptions
-from poolbudget.planning.inputs import Charge, Inputs, Pod, PodStage, PoolSizes, Target, TargetKey
+from poolbudget.planning.inputs import Charge, Inputs, Pod, PodShare, PodStage, PoolSizes, Target, TargetKey
 from poolbudget.planning.plan import Plan, TargetPlan, plan
 from poolbudget.recipes.render import rendered
 from poolbudget.resource.conditions import Condition
@@ -109,9 +109,11 @@ async def outlook(
     )
     seen = await gather(reader, manifest, spec, context)
     if read_pods is None:
-        seen = replace(seen, inputs=_running(_at_least_minimum(seen.inputs)))
+        seen = replace(seen, inputs=_following(_running(_at_least_minimum(seen.inputs))))
     before = plan(seen.inputs)
     later = replace(seen.inputs, targets=tuple(_scaled(target, scale) for target in seen.inputs.targets))
+    if read_pods is None:
+        later = _following(later)
     after = plan(later)
     return _outlook(seen, before, replace(seen, inputs=later), after)
 
@@ -155,6 +157,37 @@ def _running(inputs: Inputs) -> Inputs:
         )
         targets.append(replace(target, pods=pods, published=sizes))
     return replace(inputs, targets=tuple(targets))
+
+
+def _following(inputs: Inputs) -> Inputs:
+    """All replicas of InPlace targets run, and have applied the shares that they get in the end."""
+    made = replace(inputs, targets=tuple(_with_followers(target) for target in inputs.targets))
+    told = {share.uid: share.sizes for share in plan(made).shares}
+    targets = []
+    for target in made.targets:
+        pods = tuple(
+            replace(
+                pod,
+                charge=Charge(target.bounds.cost(told[pod.uid].cap)),
+                share=PodShare(told[pod.uid], is_acknowledged=True),
+            )
+            if pod.uid in told
+            else pod
+            for pod in target.pods
+        )
+        targets.append(replace(target, pods=pods))
+    return replace(made, targets=tuple(targets))
+
+
+def _with_followers(target: Target) -> Target:
+    if not target.is_in_place or target.workload is None:
+        return target
+    start = Charge(target.bounds.cost(target.bounds.start_per_pool))
+    pods = (
+        Pod(f"{target.key}-{index}", f"{target.key.name}-{index}", PodStage.RUNNING, start, share=PodShare())
+        for index in range(target.workload.desired)
+    )
+    return replace(target, pods=tuple(pods))
 
 
 def _scaled(target: Target, scale: Mapping[str, int]) -> Target:
@@ -219,13 +252,19 @@ def _target(
         after=planned,
         pods_before=_desired(old),
         pods_after=_desired(new),
-        each=0 if planned.sizes is None else new.bounds.cost(planned.sizes.cap),
+        each=new.bounds.cost(_largest(planned)),
         maximum=_desired(new) if new.workload is None else new.workload.maximum(),
         at_maximum=None,
         config_map=spec.config_map_name,
         pods=old.pods,
         data={} if planned.sizes is None else rendered(recipe, planned.sizes, (prefix,)),
     )
+
+
+def _largest(planned: TargetPlan) -> int:
+    """The largest cap that any of its pods gets."""
+    start = 0 if planned.sizes is None else planned.sizes.cap
+    return max((share.sizes.cap for share in planned.shares), default=start)
 
 
 def _sum_after(target: Target, planned: TargetPlan) -> tuple[int, str]:

@@ -10,6 +10,7 @@ from rich.table import Table
 from poolbudget.commands.outlook import Outlook, TargetOutlook
 from poolbudget.lint.finding import Severity
 from poolbudget.planning.inputs import PoolSizes
+from poolbudget.planning.plan import TargetPlan
 
 _COLOURS = {Severity.ERROR: "red", Severity.WARNING: "yellow", Severity.INFO: "cyan"}
 
@@ -55,7 +56,7 @@ def _target_row(item: TargetOutlook) -> tuple[str, ...]:
     return (
         str(item.key),
         _change(str(item.pods_before), str(item.pods_after)),
-        _change(_sizes(item.before.sizes), _sizes(item.after.sizes)),
+        _change(_told(item.before), _told(item.after)),
         str(item.each),
         str(item.maximum),
         "" if item.at_maximum is None else str(item.at_maximum),
@@ -87,6 +88,13 @@ def _lines(found: Outlook) -> list[tuple[str, str]]:
 
 def _over(connections: int, usable: int) -> str:
     return f", {connections - usable} too many" if connections > usable else ""
+
+
+def _told(planned: TargetPlan) -> str:
+    """What a target's pods get: the largest share of those that follow theirs, else what is published."""
+    if planned.shares:
+        return _sizes(max((share.sizes for share in planned.shares), key=lambda sizes: sizes.cap))
+    return _sizes(planned.sizes)
 
 
 def _sizes(sizes: PoolSizes | None) -> str:

@@ -34,7 +34,6 @@ from poolbudget.pace import (
     GROW_PACE,
     Pace,
     RaisePace,
-    is_open,
     may_grow_at_once,
     pause_after_conflict,
     seconds_to_look_again,
@@ -63,12 +62,9 @@ _COUNT_PACE = (2.0, 15.0)
 """Seconds for which a status that differs in mere counts must be stable, and after which it is written
 anyhow: a burst of pods is one write and not hundreds."""
 
+_LEAVING = (PodStage.TERMINATING, PodStage.ENDED)
 
 _CONFLICTS_BEFORE_REPORT = 4
-
-_CLOSE_LOOK, _SECOND_LOOK = 0.1, 1.0
-"""Seconds between two looks at what pods say of themselves: while one is about to answer, and while one is
-missing that should have answered, or its connections should be gone."""
 
 
 class BudgetGone(Exception):
@@ -245,7 +241,7 @@ class Controller:
             self.queue.mark_after(key, surroundings.overdue_in)
         if not any(share.waits_to_grow for share in decided.shares):
             self._grows.forget(key)
-        self.prober.attend(key, _attention(seen, decided))
+        self.prober.attend(key, _needs_attention(seen, decided), has_told=bool(surroundings.told))
         self._allocated[key] = decided.allocated
         facts = Facts(seen, decided, surroundings.failed, surroundings.untold)
         findings = lint(facts)
@@ -395,16 +391,9 @@ class Controller:
                     self.queue.mark(key)
 
 
-def _attention(seen: Observed, decided: Plan) -> float | None:
-    """How often to see what pods say of themselves, in seconds: often only while an answer is expected."""
-    waits = any(is_open(share) or share.changes or share.waits_to_grow for share in decided.shares)
-    if waits and not all(share.is_acknowledged or share.is_pinned for share in decided.shares):
-        return _CLOSE_LOOK
+def _needs_attention(seen: Observed, decided: Plan) -> bool:
+    """Whether a pod is to say something in the database, or its connections are to go from there."""
+    if any(share.changes or not share.is_acknowledged for share in decided.shares):
+        return True
     pods = (pod for target in seen.inputs.targets for pod in target.pods)
-    if waits or any(pod.stage is PodStage.ENDED for pod in pods) or _has_pinned(decided):
-        return _SECOND_LOOK
-    return None
-
-
-def _has_pinned(decided: Plan) -> bool:
-    return any(share.is_pinned for share in decided.shares)
+    return bool(decided.shares) and any(pod.stage in _LEAVING for pod in pods)

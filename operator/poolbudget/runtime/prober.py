@@ -39,6 +39,9 @@ higher limit is looked at again."""
 _JITTER = 0.1
 """Part by which intervals differ, so that many PoolBudgets do not ask at the same moment."""
 
+_CLOSE_LOOK, _SECOND_LOOK, _CLOSE_FOR = 0.1, 1.0, 5.0
+"""Seconds between two looks at what pods say: so soon after something has changed, and later."""
+
 _WINDOW = 600.0
 """Seconds for which others are believed to come back."""
 
@@ -104,15 +107,19 @@ class Prober:
         """What pods said of themselves last; None before anybody has looked."""
         return self._sightings.get(key)
 
-    def attend(self, key: BudgetKey, pause: float | None) -> None:
-        """Look every `pause` seconds what pods say of themselves; None: only when the probe looks anyhow."""
-        if pause is None:
+    def attend(self, key: BudgetKey, wanted: bool, *, has_told: bool) -> None:
+        """Look often at what pods say of themselves, beside the probe's interval, while that is wanted.
+
+        Very often at first, since `has_told`, or since something changed; then once a second.
+        """
+        if not wanted:
             self._attention.pop(key, None)
-            return
-        before = self._attention.get(key)
-        self._attention[key] = pause
-        if before is None or pause < before:
-            self._attended.setdefault(key, asyncio.Event()).set()
+        elif has_told or key not in self._attention:
+            self._stir(key)
+
+    def _stir(self, key: BudgetKey) -> None:
+        self._attention[key] = asyncio.get_running_loop().time()
+        self._attended.setdefault(key, asyncio.Event()).set()
 
     def follow(
         self,
@@ -185,10 +192,12 @@ class Prober:
         ends = loop.time() + seconds
         attended = self._attended.setdefault(key, asyncio.Event())
         while (left := ends - loop.time()) > 0:
-            pause = self._attention.get(key)
+            stirred = self._attention.get(key)
             attended.clear()
+            if stirred is not None:
+                left = min(left, _CLOSE_LOOK if loop.time() < stirred + _CLOSE_FOR else _SECOND_LOOK)
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(left if pause is None else min(left, pause)):
+                async with asyncio.timeout(left):
                     await attended.wait()
             if key in self._attention and loop.time() < ends and isinstance(question, Question):
                 began = clock.now()
@@ -200,6 +209,8 @@ class Prober:
         before, now = self._sightings.get(key), Sighting(began, answer.tagged)
         self._sightings[key] = now
         if before is None or before.essence != now.essence:
+            if key in self._attention:
+                self._stir(key)
             self._changed(key)
 
     async def _question(self, key: BudgetKey, asked: Asked) -> Question | Answer:
