@@ -165,8 +165,10 @@ async def test_rollback_and_reset_raise_nothing(
     async with engine.connect() as connection:
         await connection.execution_options(isolation_level="AUTOCOMMIT")
         await connection.execute(text("RESET ALL"))
-    # What the connection said when it was made: an older revision, never a newer one.
-    assert newest(postgres) == 0
+        # What the connection said when it was made: an older revision, never a newer one.
+        assert newest(postgres) == 0
+    # When it comes back it is said anew.
+    assert newest(postgres) == 3
 
 
 async def test_what_is_malformed_or_older_changes_nothing(

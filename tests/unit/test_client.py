@@ -1,16 +1,21 @@
 """What applications import."""
 
+import gc
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
+from sqlalchemy import Engine, event
+from sqlalchemy.engine import make_url
 from sqlalchemy.ext.asyncio import create_async_engine
-from sqlalchemy.pool import AsyncAdaptedQueuePool, NullPool, QueuePool
+from sqlalchemy.pool import AsyncAdaptedQueuePool, NullPool, Pool, QueuePool, StaticPool
 
 from poolbudget import client
 from poolbudget.client import PoolSizesError, pool_sizes
 from poolbudget.client.engine import following_of
+from poolbudget.client.options import driver_of, merged
 from poolbudget.client.pool import ResizableQueuePool
 
 
@@ -137,3 +142,78 @@ def test_a_null_pool_follows_nothing(tmp_path: Path) -> None:
 def test_sizes_that_make_no_sense_stop_the_start(tmp_path: Path) -> None:
     with pytest.raises(PoolSizesError, match="POOL_SIZE must be a whole number from 1"):
         client.create_engine("postgresql+psycopg://h/x", folder=mounted(tmp_path, POOL_SIZE="0"))
+
+
+RECIPE = {
+    "POOL_SIZE": "3",
+    "MAX_OVERFLOW": "0",
+    "POOL_TIMEOUT": "5",
+    "POOL_PRE_PING": "true",
+    "DATABASE_SSL": "disable",
+    "DATABASE_JIT": "off",
+}
+
+
+def arguments(tmp_path: Path, url: str, **overrides: Any) -> dict[str, Any]:
+    """What the driver is told at each connect."""
+    engine = client.create_engine(url, folder=mounted(tmp_path, **RECIPE), **overrides)
+    return given(engine)
+
+
+def given(engine: Engine) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+
+    @event.listens_for(engine, "do_connect")
+    def keep(_: Any, __: Any, ___: Any, named: dict[str, Any]) -> None:
+        found.update(named)
+        raise ConnectionError
+
+    with pytest.raises(ConnectionError):
+        engine.connect()
+    return found
+
+
+def test_what_the_url_says_of_tls_and_options_counts(tmp_path: Path) -> None:
+    url = "postgresql+psycopg://h/x?sslmode=require&options=-csearch_path%3Dapp"
+    found = arguments(tmp_path, url)
+    assert found["sslmode"] == "require"
+    assert found["options"] == "-c jit=off -csearch_path=app"
+
+
+def test_the_callers_connect_args_are_added_to_the_recipes(tmp_path: Path) -> None:
+    found = arguments(tmp_path, "postgresql+psycopg://h/x", connect_args={"options": "-c work_mem=9MB"})
+    assert found["options"] == "-c jit=off -c work_mem=9MB"
+    settings = {"server_settings": {"application_name": "orders"}}
+    both = options_of("postgresql+asyncpg://h/x", {"connect_args": settings})
+    assert both["connect_args"]["server_settings"] == {"application_name": "orders", "jit": "off"}
+
+
+def options_of(url: str, overrides: dict[str, Any]) -> dict[str, Any]:
+    return merged(client.engine_options("", RECIPE, driver_of(make_url(url))), overrides, make_url(url))
+
+
+def test_other_databases_and_drivers_work_as_without_us(tmp_path: Path) -> None:
+    folder = mounted(tmp_path, **RECIPE)
+    assert client.create_engine("sqlite://", folder=folder).connect()
+    assert "connect_args" not in options_of("postgresql+pg8000://h/x", {})
+
+
+@pytest.mark.parametrize("pool_class", [NullPool, StaticPool, QueuePool])
+def test_a_pool_class_of_ones_own(tmp_path: Path, pool_class: type[Pool]) -> None:
+    folder = mounted(tmp_path, **RECIPE)
+    engine = client.create_engine("postgresql+psycopg://h/x", folder=folder, poolclass=pool_class)
+    assert type(engine.pool) is pool_class
+    again = client.create_engine("postgresql+psycopg://h/x", folder=folder, pool=engine.pool)
+    assert again.pool is engine.pool
+
+
+def test_pools_of_engines_that_are_gone_leave_their_numbers(tmp_path: Path) -> None:
+    files = {"POOL_BUDGET": "orders", "orders": "", "uid": "0a1b2c3d-1111-2222-3333-3f2a9c51d7e0"}
+    folder = mounted(tmp_path, **RECIPE, **files)
+    for _ in range(120):
+        engine = client.create_engine("postgresql+psycopg://h/x", folder=folder)
+        following = following_of(engine)
+        assert following is not None
+        assert following.index < 100
+        del engine, following
+        gc.collect(1)

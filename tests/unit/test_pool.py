@@ -234,6 +234,7 @@ async def test_it_tells_that_everything_fits_only_when_it_does() -> None:
     told: list[tuple[int, int]] = []
     server, pool = async_pool(4, hooks=Hooks())
     held = [await greenlet_spawn(pool.connect) for _ in range(4)]
+    told.clear()
     await greenlet_spawn(pool.resize, 2, 0)
     assert told == []
     for connection in held:
@@ -310,3 +311,68 @@ def test_threads_under_random_resizes(seed: int, workers: int, caps: list[int]) 
     pool.resize(1, 0)
     assert (pool.waiting, pool.checkedout(), pool._closing) == (0, 0, 0)
     assert server.open == pool.existing <= 1
+
+
+async def test_a_first_connect_that_fails_does_not_hold_the_pool_back_for_good() -> None:
+    """The place of the failed one goes to a waiter as an empty record, which must not pass by the hook."""
+    asked: list[int] = []
+
+    class Hooks(PoolHooks):
+        def opened_first(self, pool: ResizableQueuePool, record: ConnectionPoolEntry) -> None:
+            asked.append(pool.existing)
+
+    server = Server(async_pause)
+    failures = iter([True])
+
+    def connect() -> Connection:
+        async_pause()
+        if next(failures, False):
+            raise ConnectionError("starting up")
+        return server.connect()
+
+    pool = AsyncResizableQueuePool(connect, 5, 0, 5, hooks=Hooks(), holds_back=True)
+    tasks = [asyncio.create_task(use(pool, 30)) for _ in range(10)]
+    done = await asyncio.gather(*tasks, return_exceptions=True)
+    assert [type(item) for item in done].count(ConnectionError) == 1
+    assert asked == [1]
+    assert server.most == 5
+
+
+async def test_a_connection_that_comes_back_after_a_dispose_is_closed() -> None:
+    server, pool = async_pool(2)
+    held = await greenlet_spawn(pool.connect)
+    await asyncio.sleep(0.02)
+    await greenlet_spawn(pool.dispose)
+    again = pool.recreate()
+    await greenlet_spawn(held.close)
+    assert server.open == 0
+    assert again.checkedin() == 0
+
+
+def test_a_pool_goes_on_in_another_event_loop() -> None:
+    _, pool = async_pool(1)
+
+    async def first() -> None:
+        held = await greenlet_spawn(pool.connect)
+        waiting = asyncio.create_task(use(pool, 1))
+        await asyncio.sleep(0.01)
+        await greenlet_spawn(held.close)
+        await waiting
+
+    asyncio.run(first())
+    asyncio.run(use(pool, 1))
+
+
+async def test_who_is_closed_on_return_is_asked_to_say_nothing() -> None:
+    said: list[int] = []
+
+    class Hooks(PoolHooks):
+        def returned(self, pool: ResizableQueuePool, record: ConnectionPoolEntry) -> None:
+            said.append(id(record))
+
+    _, pool = async_pool(3, hooks=Hooks())
+    held = [await greenlet_spawn(pool.connect) for _ in range(3)]
+    await greenlet_spawn(pool.resize, 1, 0)
+    for connection in held:
+        await greenlet_spawn(connection.close)
+    assert len(said) == 1

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import logging
 import os
 import weakref
@@ -18,7 +17,8 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from poolbudget.client.environment import PoolSizesError
 from poolbudget.client.following import Following, Source
-from poolbudget.client.options import engine_options
+from poolbudget.client.options import SIZES as _SIZES
+from poolbudget.client.options import driver_of, engine_options, merged
 from poolbudget.client.pool import AsyncResizableQueuePool, ResizableQueuePool
 from poolbudget.client.settings import folder_of, read_settings
 from poolbudget.client.share import Share
@@ -27,8 +27,6 @@ from poolbudget.client.watch import watcher
 
 logger = logging.getLogger(__name__)
 
-_SIZES = frozenset({"pool_size", "max_overflow", "poolclass", "pool"})
-_index = itertools.count()
 _followed: weakref.WeakKeyDictionary[Engine, Following] = weakref.WeakKeyDictionary()
 _left_to_parent: list[pool.Pool] = []
 
@@ -80,6 +78,8 @@ def _options(
     *,
     is_async: bool,
 ) -> tuple[dict[str, Any], Following | None]:
+    if url.get_backend_name() != "postgresql":
+        return overrides, None
     place = folder_of(folder)
     settings = read_settings(prefix, place)
     if not settings:
@@ -90,7 +90,7 @@ def _options(
             place,
         )
         return overrides, None
-    options = engine_options(prefix, settings, _driver(url))
+    options = engine_options(prefix, settings, driver_of(url))
     if options.get("poolclass") in (pool.QueuePool, pool.AsyncAdaptedQueuePool):
         # One ConfigMap may serve engines of both kinds.
         options["poolclass"] = pool.AsyncAdaptedQueuePool if is_async else pool.QueuePool
@@ -99,10 +99,7 @@ def _options(
         following = _following(settings, prefix, place, options)
     if following is not None:
         options["poolclass"] = _bound(AsyncResizableQueuePool if is_async else ResizableQueuePool, following)
-    arguments = {**options.pop("connect_args", {}), **overrides.pop("connect_args", {})}
-    if _SIZES & overrides.keys():
-        options = {key: value for key, value in options.items() if key not in _SIZES}
-    return {**options, **overrides, "connect_args": arguments}, following
+    return merged(options, overrides, url), following
 
 
 def _following(
@@ -117,10 +114,16 @@ def _following(
     if pod is None or not source.file.exists():
         return None
     following = Following(
-        source, pod, budget, next(_index), Share(0, options["pool_size"], options["max_overflow"])
+        source, pod, budget, _free_index(), Share(0, options["pool_size"], options["max_overflow"])
     )
     following.read_first()
     return following
+
+
+def _free_index() -> int:
+    """The lowest number that no pool of this process has: a tag has room for two digits."""
+    taken = {following.index for following in _followed.values()}
+    return next(number for number in range(len(taken) + 1) if number not in taken)
 
 
 def _bound(pool_class: type[ResizableQueuePool], following: Following) -> type[ResizableQueuePool]:
@@ -134,11 +137,6 @@ def _bound(pool_class: type[ResizableQueuePool], following: Following) -> type[R
 
     Followed.__name__ = Followed.__qualname__ = pool_class.__name__
     return Followed
-
-
-def _driver(url: URL) -> str:
-    name = url.get_driver_name()
-    return {"psycopg_async": "psycopg"}.get(name, name)
 
 
 def _follow(engine: Engine, following: Following) -> None:
@@ -180,13 +178,19 @@ def _after_fork() -> None:
     """A worker process has pools of its own: what is open belongs to its parent."""
     watcher.begin_anew()
     for engine, following in list(_followed.items()):
-        # Kept for good, so that the garbage collector does not close the parent's connections.
-        _left_to_parent.append(engine.pool)
-        following.begin_anew()
-        engine.dispose(close=False)
+        try:
+            # Kept for good, so that the garbage collector does not close the parent's connections.
+            _left_to_parent.append(engine.pool)
+            following.begin_anew()
+            engine.dispose(close=False)
+        except Exception:
+            logger.exception("An engine was not renewed after a fork")
+            continue
+        share = following.applied
+        engine.pool.set_sizes(share.pool_size, share.max_overflow)  # type: ignore[attr-defined]
         engine.pool.rests = False  # type: ignore[attr-defined]
-        notice_sigterm()
         _watch(engine, following)
+    notice_sigterm()
 
 
 if hasattr(os, "register_at_fork"):

@@ -8,6 +8,7 @@ connections fit, the next connection that comes back carries the new tag in its 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import threading
 import time
@@ -19,12 +20,12 @@ from sqlalchemy.pool import ConnectionPoolEntry
 from sqlalchemy.util import await_only, greenlet_spawn
 
 from poolbudget.client.pool import AsyncResizableQueuePool, PoolHooks, ResizableQueuePool
-from poolbudget.client.process import living_processes, this_process
-from poolbudget.client.session import run
+from poolbudget.client.process import can_tell_processes, living_processes, this_process
+from poolbudget.client.session import application_name, run
 from poolbudget.client.settings import read_text
 from poolbudget.client.share import Share, ShareError, parse_share
 from poolbudget.client.signals import is_ending
-from poolbudget.tag import Tag, budget_part, labelled, pod_part, read_tag
+from poolbudget.tag import Tag, budget_part, labelled, pod_part, read_tag, without_tag
 
 logger = logging.getLogger(__name__)
 
@@ -32,8 +33,8 @@ MOST_WAIT_FOR_FORMER = 10.0
 """Seconds that a new process waits for the connections of its pod's former one to end, at most."""
 
 _LOOK_FOR_FORMER = 0.1
-_KEEP_OPEN = 2.0
-"""Seconds between two looks whether any connection is open."""
+_TEND = 2.0
+"""Seconds between two looks whether a connection is open, none is too much, and all is said."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,11 +71,13 @@ class Following(PoolHooks):
         self._complaint = ""
         self._looked = 0.0
         self._applied = start
+        self._worker: threading.Thread | None = None
         self.begin_anew()
 
     def begin_anew(self) -> None:
         """Nothing is open yet, in this process: what is applied counts as said with the first connection."""
         self._lock = threading.Lock()
+        self._text, self._worker = "", None
         self._said = self._tag(self._applied)
         self._to_say: Tag | None = None
 
@@ -84,6 +87,11 @@ class Following(PoolHooks):
         if share is not None:
             self._applied = share
             self.begin_anew()
+
+    @property
+    def index(self) -> int:
+        """Which of this process's pools it is."""
+        return self._index
 
     @property
     def folder(self) -> Path:
@@ -109,8 +117,12 @@ class Following(PoolHooks):
 
     def opened_first(self, pool: ResizableQueuePool, record: ConnectionPoolEntry) -> None:
         """Wait until no connection of this pod's former process is left, for a while at most."""
+        if not can_tell_processes():
+            return
         deadline = time.monotonic() + MOST_WAIT_FOR_FORMER
         try:
+            # Whatever listens to new connections may have begun a transaction.
+            record.dbapi_connection.rollback()  # type: ignore[union-attr]
             while self._former_are_left(record):
                 if time.monotonic() > deadline:
                     logger.warning("Connections of this pod's former process are still open: going on")
@@ -118,39 +130,50 @@ class Following(PoolHooks):
                 _sleep(pool)
         except Exception as error:
             # Behind some poolers nobody can look; that must not keep the application from working.
-            logger.debug("Looking for a former process's connections failed: %r", error)
+            logger.warning("Whether a former process's connections are left is not known: %r", error)
 
     def _former_are_left(self, record: ConnectionPoolEntry) -> bool:
         query = (
             f"SELECT application_name FROM pg_stat_activity WHERE application_name LIKE '%pb:{self._pod}.%'"  # noqa: S608
         )
         names = [row[0] for row in run(record.dbapi_connection, query, rows=True)]
-        tags = [tag for tag in map(read_tag, names) if tag is not None and tag.pod == self._pod]
-        return bool({tag.process for tag in tags} - living_processes())
+        tags = [tag for tag in map(read_tag, names) if tag is not None]
+        mine = {tag.process for tag in tags if (tag.pod, tag.budget) == (self._pod, self._budget)}
+        return bool(mine - living_processes())
 
     def fits(self, pool: ResizableQueuePool) -> None:
         """The open connections fit the share that is applied: it may be said."""
-        if self._applied.revision > self._said.revision and pool.cap <= self._applied.cap:
-            self._to_say = self._tag(self._applied)
+        share = self._applied
+        if share.revision > self._said.revision and pool.cap <= share.cap:
+            self._to_say = self._tag(share)
 
     def returned(self, pool: ResizableQueuePool, record: ConnectionPoolEntry) -> None:
-        """Say what has to be said on a connection that the application does not use."""
-        tag = self._to_say
-        if tag is None:
+        """Say what has to be said on a connection that the application does not use.
+
+        Each connection that stays is to say the newest: one that does may be closed at any time, RESET ALL
+        takes it back to what it said when it was made, and an application may set a name of its own.
+        """
+        pending = self._to_say
+        tag = pending or self._said
+        name = application_name(record.dbapi_connection)
+        if name is None and pending is None:
             return
-        try:
-            name = labelled(self._name, tag).replace("'", "''")
-            run(record.dbapi_connection, f"SET application_name = '{name}'")
-        except BaseException as error:
-            record.invalidate(error)
-            if not isinstance(error, Exception):
-                raise
-            return
-        with self._lock:
-            if tag.revision > self._said.revision:
-                self._said = tag
-            if self._to_say is tag:
-                self._to_say = None
+        if name is None or read_tag(name) != tag:
+            own = self._name if name is None else without_tag(name)
+            try:
+                label = labelled(own, tag).replace("'", "''")
+                run(record.dbapi_connection, f"SET application_name = '{label}'")
+            except BaseException as error:
+                record.invalidate(error)
+                if not isinstance(error, Exception):
+                    raise
+                return
+        if pending is not None:
+            with self._lock:
+                if pending.revision > self._said.revision:
+                    self._said = pending
+                if self._to_say is pending:
+                    self._to_say = None
 
     # What the watcher tells, in its own thread.
 
@@ -163,23 +186,32 @@ class Following(PoolHooks):
         if share is not None and share.revision > self._applied.revision:
             if not is_ending() or share.cap <= self._applied.cap:
                 self._obey(pool, share)
-        elif not pool.rests and not is_ending() and time.monotonic() - self._looked > _KEEP_OPEN:
-            self._looked = time.monotonic()
-            if not pool.existing or self._to_say is not None:
-                self._do(pool, pool.announce)
+        elif time.monotonic() - self._looked > _TEND and self._has_to_tend(pool):
+            self._tend(pool)
+
+    def _has_to_tend(self, pool: ResizableQueuePool) -> bool:
+        """Whether something has not come about: no connection is open, too many are, or not all is said."""
+        if pool.rests or is_ending():
+            return False
+        return not pool.existing or pool.is_over or self._applied.revision > self._said.revision
 
     def _obey(self, pool: ResizableQueuePool, share: Share) -> None:
-        self._applied = share
-        logger.info("%s: %d + %d connections", self._source.file, share.pool_size, share.max_overflow)
         # At once for whoever opens a connection meanwhile, then for what is open already.
         pool.set_sizes(share.pool_size, share.max_overflow)
+        self._applied = share
+        self._tend(pool)
+        logger.info("%s: %d + %d connections", self._source.file, share.pool_size, share.max_overflow)
 
-        def apply() -> None:
+    def _tend(self, pool: ResizableQueuePool) -> None:
+        """Close what is too much, and say what was applied; what fails is done again at a later look."""
+        self._looked = time.monotonic()
+
+        def tend() -> None:
             pool.settle()
             if not pool.rests:
                 pool.announce()
 
-        self._do(pool, apply)
+        self._do(pool, tend)
 
     def _read(self) -> Share | None:
         text = read_text(self._source.file)
@@ -197,11 +229,19 @@ class Following(PoolHooks):
         return share
 
     def _do(self, pool: ResizableQueuePool, action: Callable[[], None]) -> None:
-        """Do something with a pool where it may be used: here, or in its event loop."""
+        """Do something with a pool where it may be used: in a thread of its own, or in its event loop.
+
+        Not in the watcher's thread: one server that does not answer must not keep other pools from shrinking.
+        """
         if not isinstance(pool, AsyncResizableQueuePool):
-            self._try(action)
+            if self._worker is None or not self._worker.is_alive():
+                self._worker = threading.Thread(
+                    target=self._try, args=(action,), name="poolbudget-pool", daemon=True
+                )
+                self._worker.start()
         elif pool.loop is not None and not pool.loop.is_closed():
-            pool.loop.call_soon_threadsafe(_spawn, lambda: self._try(action))
+            with contextlib.suppress(RuntimeError):  # closed meanwhile
+                pool.loop.call_soon_threadsafe(_spawn, lambda: self._try(action))
 
     def _try(self, action: Callable[[], None]) -> None:
         """What fails is done again at a later look: the database may be away."""

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from sqlalchemy import pool
+from sqlalchemy.engine import URL
 
 from poolbudget.client.environment import PoolSizesError, pool_sizes
 
@@ -122,3 +123,54 @@ def _known(name: str, text: str, known: Mapping[str, Any]) -> Any:
 
 
 _DRIVERS = {"asyncpg": _asyncpg, "psycopg": _psycopg, "psycopg2": _psycopg2}
+
+SIZES = frozenset({"pool_size", "max_overflow", "poolclass", "pool"})
+"""Arguments by which an application decides on its pool itself."""
+
+
+def driver_of(url: URL) -> str:
+    """The driver's name as `engine_options` takes it; psycopg's for one that it does not know."""
+    name = url.get_driver_name().removesuffix("_async")
+    return name if name in _DRIVERS else "psycopg"
+
+
+def merged(options: dict[str, Any], overrides: Mapping[str, Any], url: URL) -> dict[str, Any]:
+    """Arguments for SQLAlchemy: PoolBudget's, and over them what the application and its URL say."""
+    options = _without_sizes(dict(options), overrides)
+    arguments = dict(options.pop("connect_args", {}))
+    if driver_of(url) != url.get_driver_name().removesuffix("_async"):
+        arguments = {}
+    _let_url_win(arguments, url)
+    given = dict(overrides.get("connect_args") or {})
+    if "server_settings" in arguments and "server_settings" in given:
+        given["server_settings"] = {**arguments["server_settings"], **given["server_settings"]}
+    if "options" in arguments and "options" in given:
+        given["options"] = f"{arguments['options']} {given['options']}"
+    found = {**options, **overrides}
+    if arguments or given:
+        found["connect_args"] = {**arguments, **given}
+    return found
+
+
+def _without_sizes(options: dict[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
+    """What is left where the application decides on its pool itself."""
+    unwanted: set[str] = set()
+    if SIZES & overrides.keys():
+        unwanted |= {"pool_size", "max_overflow", "poolclass"}
+    if not issubclass(overrides.get("poolclass", pool.QueuePool), pool.QueuePool):
+        unwanted.add("pool_timeout")
+    if "pool" in overrides:
+        unwanted |= {name for name in options if name.startswith("pool")}
+    return {name: value for name, value in options.items() if name not in unwanted}
+
+
+def _let_url_win(arguments: dict[str, Any], url: URL) -> None:
+    """What the application's URL says of the connection counts, of `options` each for itself."""
+    if "ssl" in url.query or "sslmode" in url.query:
+        arguments.pop("ssl", None)
+        arguments.pop("sslmode", None)
+    for name in url.query:
+        if name != "options":
+            arguments.pop(name, None)
+    if "options" in arguments and "options" in url.query:
+        arguments["options"] = f"{arguments['options']} {url.query['options']}"

@@ -132,6 +132,11 @@ class ResizableQueuePool(QueuePool):
         return self._overflow
 
     @property
+    def is_over(self) -> bool:
+        """Whether more connections exist than may."""
+        return self._overflow > self._max_overflow
+
+    @property
     def waiting(self) -> int:
         """Checkouts that wait for a connection."""
         return self._waiting
@@ -154,9 +159,12 @@ class ResizableQueuePool(QueuePool):
             has_place = record is None and self._take_place()
             if record is None and not has_place:
                 self._waiting += 1
-        if record is not None:
-            return record
-        return self._open() if has_place else self._wait()
+        if record is None and not has_place:
+            record = self._wait()
+        if record is None or (self._holds_back and record.dbapi_connection is None):
+            # An empty record is a place; whoever opens the first connection has to wait for the hook.
+            return self._open()
+        return record
 
     def _take_place(self) -> bool:
         """Make room for one more record, if there may be one. To be called with the lock held."""
@@ -174,6 +182,8 @@ class ResizableQueuePool(QueuePool):
             raise
         if self._holds_back:
             self._begin(record)
+        else:
+            self._settle()
         return record
 
     def _begin(self, record: ConnectionPoolEntry) -> None:
@@ -204,25 +214,31 @@ class ResizableQueuePool(QueuePool):
                 self.counters.waited_seconds += time.monotonic() - began
         self.counters.timeouts += 1
         raise exc.TimeoutError(
-            f"QueuePool limit of size {self._keep} overflow {self._max_overflow - self._keep} reached, "
+            f"QueuePool limit of size {self._keep} overflow {self._cap - self._keep} reached, "
             f"connection timed out, timeout {self._timeout:0.2f}",
             code="3o7r",
         )
 
     def _do_return_conn(self, record: ConnectionPoolEntry) -> None:
+        with self._lock:
+            stays = record.dbapi_connection is not None and not self._is_surplus(record)
         try:
-            if record.dbapi_connection is not None:
+            if stays:
                 self._hooks.returned(self, record)
         finally:
             self._put_back(record)
 
+    def _is_surplus(self, record: ConnectionPoolEntry) -> bool:
+        """Whether nobody needs a record that comes back. To be called with the lock held."""
+        # What is not open, or older than the last `dispose`, is only of use as a place.
+        made: float = getattr(record, "starttime", 0.0)
+        is_good = record.dbapi_connection is not None and made >= self._invalidate_time
+        useful = max(self._waiting, self._keep) if is_good else self._waiting
+        return self._is_over() or self._pool.qsize() >= useful
+
     def _put_back(self, record: ConnectionPoolEntry) -> None:
         with self._lock:
-            # What is not open is of use only to those that wait for a place.
-            useful = self._waiting
-            if record.dbapi_connection is not None:
-                useful = max(useful, self._keep)
-            is_surplus = self._is_over() or self._pool.qsize() >= useful
+            is_surplus = self._is_surplus(record)
             if is_surplus:
                 self._closing += 1
             else:
@@ -301,11 +317,11 @@ class ResizableQueuePool(QueuePool):
     def recreate(self) -> ResizableQueuePool:
         """What `Engine.dispose` goes on with.
 
-        While connections are in use it is this pool, so that they go on counting: SQLAlchemy's own lets the
-        server see up to twice the cap. After a fork, or where what was idle was not closed, it is a new one.
+        While connections are open it is this pool, so that they go on counting: SQLAlchemy's own lets the
+        server see up to twice the cap. After a fork it is a new one.
         """
-        if self._is_disposed and self._overflow and self._process == os.getpid():
-            self._is_disposed, self.rests = False, True
+        if self._overflow and self._process == os.getpid():
+            self.rests, self._is_disposed = self._is_disposed, False
             return self
         self.logger.info("Pool recreating")
         anew = self.__class__(
@@ -344,8 +360,17 @@ class AsyncResizableQueuePool(ResizableQueuePool, AsyncAdaptedQueuePool):
             self.loop = asyncio.get_running_loop()
 
     def _do_get(self) -> ConnectionPoolEntry:
-        self.loop = asyncio.get_running_loop()
+        loop = asyncio.get_running_loop()
+        if self.loop is not loop:
+            if self.loop is not None and self.loop.is_closed():
+                self._forget()
+            self.loop = loop
         return super()._do_get()
+
+    def _forget(self) -> None:
+        """The event loop is closed: neither its connections nor those that waited in it are of any use."""
+        self._pool = self._queue_class(0, use_lifo=self._pool.use_lifo)
+        self._overflow = self._closing = self._waiting = 0
 
 
 def _check(pool_size: int, max_overflow: int) -> None:

@@ -27,6 +27,11 @@ def _own_name(process: int) -> str:
     return _name(process) or base_36(secrets.randbelow(36**_LENGTH))
 
 
+def can_tell_processes() -> bool:
+    """Whether those that run can be told from those that are gone."""
+    return _name(os.getpid()) is not None
+
+
 def living_processes() -> frozenset[str]:
     """The names of all processes that run in this container."""
     found = {this_process()}

@@ -32,3 +32,21 @@ def run(connection: Any, statement: str, *, rows: bool = False) -> Sequence[Any]
     finally:
         if not before:
             connection.autocommit = False
+
+
+def application_name(connection: Any) -> str | None:
+    """What a connection calls itself, without asking the server, which reports each change by itself.
+
+    (PostgreSQL manual, 55.2.7, ParameterStatus.) None where the driver does not tell.
+    """
+    driver = getattr(connection, "driver_connection", connection)
+    try:
+        if hasattr(driver, "fetch"):
+            name = driver.get_settings().application_name
+        elif hasattr(driver, "get_parameter_status"):
+            name = driver.get_parameter_status("application_name")
+        else:
+            name = driver.info.parameter_status("application_name")
+    except Exception:
+        return None
+    return None if name is None else str(name)

@@ -31,16 +31,13 @@ def notice_sigterm() -> None:
     if _state.installed_in == os.getpid() or threading.current_thread() is not threading.main_thread():
         return
     before = signal.getsignal(signal.SIGTERM)
-    if before is None:
-        return  # not installed from Python: it could not be called
+    if before is None or before in (signal.SIG_DFL, signal.SIG_IGN):
+        return  # not installed from Python, or the process ends at once, or not at all
     _state.installed_in, _state.is_ending = os.getpid(), False
 
     def handle(number: int, frame: FrameType | None) -> None:
         _state.is_ending = True
         if callable(before):
             before(number, frame)
-        elif before == signal.SIG_DFL:
-            signal.signal(number, signal.SIG_DFL)
-            os.kill(os.getpid(), number)
 
     signal.signal(signal.SIGTERM, handle)

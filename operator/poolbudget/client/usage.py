@@ -31,11 +31,11 @@ class Figures:
 
     `overflow` are those open beyond `size`, never below 0 (SQLAlchemy's `pool.overflow()` is negative while
     fewer are open). `revision` is the share that the pool obeys, `acknowledged` the one that it has said in
-    the database; None where it follows none.
+    the database; None where it follows none. `cap` is None where there is no limit.
     """
 
     size: int
-    cap: int
+    cap: int | None
     checked_out: int
     overflow: int
     waiting: int = 0
@@ -57,7 +57,8 @@ def figures(engine: Engine | AsyncEngine) -> Figures:
         raise TypeError(f"{type(pool).__name__} has no size to tell of")
     size, overflow = pool.size(), max(0, pool.overflow())
     if not isinstance(pool, ResizableQueuePool):
-        return Figures(size, size + pool._max_overflow, pool.checkedout(), overflow)
+        cap = None if pool._max_overflow < 0 or not size else size + pool._max_overflow
+        return Figures(size, cap, pool.checkedout(), overflow)
     following, counters = following_of(engine), pool.counters
     return Figures(
         size,
@@ -86,7 +87,7 @@ def log_figures(engine: Engine | AsyncEngine, name: str = "pool", every: float =
             state["due"] = time.monotonic() + every
             now = figures(found)
             logger.info(
-                "%s: %d of %d checked out, cap %d, %d waiting, %d waits of %.3f s in all, %d timed out, "
+                "%s: %d of %d checked out, cap %s, %d waiting, %d waits of %.3f s in all, %d timed out, "
                 "%d resizes, revision %s",
                 *(name, now.checked_out, now.size, now.cap, now.waiting, now.waits, now.waited_seconds),
                 *(now.timeouts, now.resizes, now.revision),
@@ -128,6 +129,7 @@ class _Busy:
         self._held: dict[int, tuple[float, tuple[CodeType, int] | None]] = {}
         event.listen(engine, "checkout", self._checked_out)
         event.listen(engine, "checkin", self._returned)
+        event.listen(engine, "detach", self._returned)
 
     def _checked_out(self, _: Any, record: Any, __: Any) -> None:
         self._held[id(record)] = (time.monotonic(), _caller())

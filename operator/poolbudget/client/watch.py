@@ -35,7 +35,7 @@ class Watcher:
         self.begin_anew()
 
     def begin_anew(self) -> None:
-        """Forget everything: after a fork the thread is gone, and the descriptor is the parent's."""
+        """After a fork the thread is gone, and the descriptor is the parent's."""
         self._callbacks: list[Callable[[], bool]] = []
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
@@ -70,9 +70,15 @@ class Watcher:
         if self._inotify < 0:
             threading.Event().wait(self._interval)
             return
-        ready, _, _ = select.select([self._inotify], [], [], self._interval)
-        if ready:
-            os.read(self._inotify, 65_536)
+        try:
+            # Not select(), which knows no descriptor above 1023.
+            poll = select.poll()
+            poll.register(self._inotify, select.POLLIN)
+            if poll.poll(self._interval * 1000):
+                os.read(self._inotify, 65_536)
+        except (OSError, ValueError):
+            # Somebody closed all descriptors, as daemons do: going by time is enough.
+            self._inotify = -1
 
 
 def _calls(callback: Callable[[], bool]) -> bool:
