@@ -32,6 +32,8 @@ from poolbudget.planning.in_place import (
     in_place_charge,
     next_grant,
     pod_share,
+    touch_due,
+    touches_until,
 )
 from poolbudget.planning.inputs import Autoscaler, PodShare
 
@@ -129,11 +131,28 @@ def test_a_bounded_record_never_says_less(caps: list[int], seen: int) -> None:
 
 
 def test_a_pod_that_says_nothing_for_long_is_pinned_until_it_does() -> None:
-    found = grant(50, 12, time=100.0)
-    assert not pod_share(found, Applied(1), 100.0 + PATIENCE - 1).is_pinned
-    assert pod_share(found, Applied(1), 100.0 + PATIENCE).is_pinned
-    assert not pod_share(found, Applied(2), 100.0 + PATIENCE).is_pinned
-    assert pod_share(found, Applied(2), 0.0).is_acknowledged
+    found, late = grant(50, 12, time=100.0), 100.0 + PATIENCE
+    assert not pod_share(found, Applied(1), late - 1, COST).is_pinned
+    assert pod_share(found, Applied(1), late, COST).is_pinned
+    assert not pod_share(found, Applied(2), late, COST).is_pinned
+    assert pod_share(found, Applied(2), 0.0, COST).is_acknowledged
+
+
+def test_nobody_is_pinned_while_nobody_can_look_or_before_it_has_started() -> None:
+    found, late = grant(50, 12, time=100.0), 100.0 + PATIENCE
+    assert not pod_share(found, Applied(1), None, COST).is_pinned
+    assert not pod_share(found, Applied(1), late, COST, has_started=False).is_pinned
+
+
+def test_touches_that_were_missed_are_not_made_up_for() -> None:
+    found = grant(5, time=100.0)
+    assert [touch_due(replace(found, touched=count)) - 100 for count in range(9)] == [
+        *(1, 2, 4, 8, 16, 32, 64, 124, 184)
+    ]
+    for hours in (0.001, 0.01, 1, 12):
+        now = 100.0 + 3600 * hours
+        touched = replace(found, touched=touches_until(found, now))
+        assert touch_due(touched) > now or hours < 0.02
 
 
 # The plan.
@@ -229,6 +248,55 @@ def test_room_is_kept_for_the_next_step_at_what_it_starts_with() -> None:
     found = plan(Inputs(155, (target,)))
     assert found.allocated == 155 - 3
     assert found.next_step == 155
+
+
+def test_pods_of_an_older_template_grow_by_the_workers_of_their_time() -> None:
+    """Workers 4 -> 2: two pods with 4 pools each were told 10, 80 of 40."""
+    old = PodCost(4, 0)
+    share = PodShare(PoolSizes(5, 0), is_acknowledged=True, cost=old)
+    pods = [Pod(name, name, PodStage.RUNNING, Charge(20), share=share) for name in "ab"]
+    found = planned(40, in_place(*pods, workers=2))
+    assert caps(found) == {"a": 5, "b": 5}
+    assert found.allocated == 40
+
+
+def test_a_start_that_was_raised_is_not_what_older_pods_have() -> None:
+    """Started with 1 and told nothing, start is 8 now: 1 -> 4 is a raise, and waits for its permission."""
+    holding = pod("a", 10)
+    found = planned(12, in_place(holding, pod("b", None), pod("c", None), start_per_pool=8), may_grow=False)
+    assert caps(found) == {"a": 4, "b": 1, "c": 1}
+    assert not any(share.raises for share in found.shares)
+
+
+def test_a_pod_that_may_have_read_more_is_told_less() -> None:
+    started = Pod("a", "a", PodStage.RUNNING, Charge(20), share=PodShare())
+    [share] = planned(1, in_place(started)).shares
+    assert share.changes
+    assert not share.raises
+
+
+def test_a_start_that_does_not_fit_is_said() -> None:
+    found = planned(10, in_place(pod("a", 4), desired=3, start_per_pool=6))
+    assert not found.feasible
+
+
+def test_a_new_pod_that_has_its_share_already_is_told_nothing() -> None:
+    pods = [pod(f"p{number}", None) for number in range(12)]
+    assert not any(share.changes for share in planned(12, in_place(*pods)).shares)
+
+
+def test_what_has_no_node_yet_is_told_nothing_and_others_make_room() -> None:
+    pending = replace(pod("pending", None), has_node=False, charge=Charge(0))
+    found = planned(100, in_place(pod("a", 90), pending))
+    assert caps(found) == {"a": 50}
+    assert found.next_step <= 100
+
+
+def test_ended_pods_need_no_floor() -> None:
+    ended = [pod(f"e{number}", 1, stage=PodStage.ENDED) for number in range(6)]
+    found = planned(12, in_place(*(pod(f"p{number}", 1) for number in range(10)), *ended, desired=10))
+    assert found.feasible
+    assert found.expected_pods == 10
 
 
 MODELS = st.lists(

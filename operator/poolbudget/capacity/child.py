@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING
 from poolbudget.capacity.failures import ProbeFailure
 from poolbudget.capacity.pooler import AdminFigures
 from poolbudget.capacity.probe import DatabaseProbe, Report
+from poolbudget.capacity.queries import MOST_ROWS
 from poolbudget.capacity.sightings import Tagged, tagged
 from poolbudget.resource.conditions import Reason
 
@@ -242,7 +243,9 @@ def _tagged(
     """From whoever shows each pod's connections as they are."""
     if question.by_console:
         return None if admin is None else tagged(admin.clients)
-    return None if report is None else tagged(report.backends)
+    if report is None or len(report.backends) >= MOST_ROWS:
+        return None  # what was cut off is not gone
+    return tagged(report.backends)
 
 
 def same_host(one: str, other: str) -> bool:

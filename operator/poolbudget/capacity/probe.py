@@ -87,7 +87,13 @@ class DatabaseProbe:
         try:
             async with asyncio.timeout(_TIMEOUT), self._engine.connect() as connection:
                 rows = (await connection.execute(queries.TAGGED)).all()
+                if len(rows) >= queries.MOST_TAGS:
+                    raise ProbeFailure(
+                        Reason.PROBE_FAILED, "more connections with tags than can be looked at"
+                    )
                 return tagged(backends(item) for item in rows)
+        except ProbeFailure:
+            raise
         except Exception as error:
             raise explain(error, self._url.set(password=self._password or self._url.password)) from None
 

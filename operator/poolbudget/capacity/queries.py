@@ -32,13 +32,15 @@ ROLE_LIMIT = text(
 )
 
 MOST_ROWS = 2000
+MOST_TAGS = 5000
 
 # The tags of pods that follow their shares (poolbudget.tag); application_name is shown to every role.
 TAGGED = text(
     """
     SELECT '', '', application_name, coalesce(host(client_addr), ''), count(*)::int
       FROM pg_stat_activity
-     WHERE application_name LIKE '%pb:%'
+     WHERE application_name LIKE '%pb:%' AND usename IS NOT NULL
+       AND coalesce(backend_type, 'client backend') = 'client backend'
      GROUP BY 3, 4
      LIMIT 5000
     """

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import weakref
 from collections.abc import Mapping
 from pathlib import Path
@@ -24,6 +25,7 @@ from poolbudget.client.settings import folder_of, read_settings
 from poolbudget.client.share import Share
 from poolbudget.client.signals import notice_sigterm
 from poolbudget.client.watch import watcher
+from poolbudget.tag import budget_part
 
 logger = logging.getLogger(__name__)
 
@@ -113,8 +115,11 @@ def _following(
     pod = source.pod()
     if pod is None or not source.file.exists():
         return None
+    identity = settings.get(f"{prefix}POOL_BUDGET_ID", "")
+    if not re.fullmatch(r"[0-9a-f]{4}", identity):
+        identity = budget_part(budget)
     following = Following(
-        source, pod, budget, _free_index(), Share(0, options["pool_size"], options["max_overflow"])
+        source, pod, identity, _free_index(), Share(0, options["pool_size"], options["max_overflow"])
     )
     following.read_first()
     return following

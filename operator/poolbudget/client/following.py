@@ -13,7 +13,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from sqlalchemy.pool import ConnectionPoolEntry
@@ -25,7 +25,7 @@ from poolbudget.client.session import application_name, run
 from poolbudget.client.settings import read_text
 from poolbudget.client.share import Share, ShareError, parse_share
 from poolbudget.client.signals import is_ending
-from poolbudget.tag import Tag, budget_part, labelled, pod_part, read_tag, without_tag
+from poolbudget.tag import Tag, labelled, pod_part, read_tag, without_tag
 
 logger = logging.getLogger(__name__)
 
@@ -61,10 +61,13 @@ class Following(PoolHooks):
     """What the pool of one engine has applied, and what it still has to say."""
 
     def __init__(self, source: Source, pod: str, budget: str, index: int, start: Share) -> None:
-        """`index` tells this process's pools apart; `start` is what the pool has at first."""
+        """`index` tells this process's pools apart; `start` is what the pool has at first.
+
+        `pod` and `budget` are what stands for them in a tag.
+        """
         self._source = source
         self._pod = pod
-        self._budget = budget_part(budget)
+        self._budget = budget
         self._index = index
         self._name = ""
         self._text = ""
@@ -75,10 +78,10 @@ class Following(PoolHooks):
         self.begin_anew()
 
     def begin_anew(self) -> None:
-        """Nothing is open yet, in this process: what is applied counts as said with the first connection."""
+        """Nothing is open yet, in this process, and nothing said: it may have to wait for its former one."""
         self._lock = threading.Lock()
         self._text, self._worker = "", None
-        self._said = self._tag(self._applied)
+        self._said = replace(self._tag(self._applied), revision=0)
         self._to_say: Tag | None = None
 
     def read_first(self) -> None:

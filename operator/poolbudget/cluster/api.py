@@ -37,9 +37,10 @@ _JSON = "application/json"
 _METADATA = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
 
 
-_CONFLICT = 409
-_TEST_FAILED = 422
-"""Unprocessable: what the API server answers where a test of a JSON patch fails (apiserver, patch.go)."""
+CONFLICT = 409
+UNPROCESSABLE = 422
+"""What the API server answers where a test of a JSON patch fails (apiserver, patch.go), and where an object
+is invalid or a policy refuses it."""
 
 
 class ApiError(Exception):
@@ -59,7 +60,7 @@ class ApiError(Exception):
     @property
     def is_conflict(self) -> bool:
         """Somebody else wrote first."""
-        return self.status == _CONFLICT
+        return self.status == CONFLICT
 
     @property
     def is_uncertain(self) -> bool:
@@ -150,15 +151,10 @@ class Api:
         return await self._request("PATCH", path, query, body, "application/merge-patch+json")
 
     async def json_patch(self, path: str, operations: list[Object], manager: str) -> Object:
-        """JSON patch (RFC 6902). Raises ApiError; one that `is_conflict` where a test in it fails."""
+        """JSON patch (RFC 6902). Raises ApiError; UNPROCESSABLE where a test in it fails, too."""
         query = {"fieldManager": manager}
         content_type = "application/json-patch+json"
-        try:
-            return await self._request("PATCH", path, query, operations, content_type)
-        except ApiError as error:
-            if error.status == _TEST_FAILED:
-                raise ApiError(_CONFLICT, "Conflict", error.message) from None
-            raise
+        return await self._request("PATCH", path, query, operations, content_type)
 
     async def watch(self, path: str, version: str, query: Mapping[str, str]) -> AsyncIterator[Object]:
         """Events since a version, until the server ends the watch. Raises ApiError."""

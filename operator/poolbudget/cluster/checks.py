@@ -179,13 +179,19 @@ def _following(facts: Facts) -> Condition | None:
     """What is missing of pods that follow their shares; None where nothing is."""
     kind, shares = ConditionType.CONVERGED, facts.plan.shares
     pinned = [share.name for share in shares if share.is_pinned]
+    pinned += [
+        pod.name
+        for target in facts.observed.inputs.targets
+        for pod in target.pods
+        if target.is_in_place and pod.share is None and pod.is_live and pod.is_replica
+    ]
     if pinned:
         return false(
             kind,
             Reason.PODS_NOT_FOLLOWING,
-            f"{len(pinned)} of {len(shares)} pods have not applied their share, and keep what they may hold: "
-            f"{_some(pinned)}; does the application use poolbudget.client, and are workers and "
-            "poolsPerWorker what it has?",
+            f"{len(pinned)} pods have not applied their share, and keep what they may hold: "
+            f"{_some(pinned)}; do they have the volume (PB305), does the application use poolbudget.client, "
+            "and are workers and poolsPerWorker what it has?",
         )
     waiting = [share.name for share in shares if share.changes or not share.is_acknowledged]
     waiting += [share.name for share in shares if share.waits_to_grow and share.name not in waiting]

@@ -20,7 +20,7 @@ from poolbudget.cluster.ledger import read_ledger
 from poolbudget.cluster.neighbours import read_siblings, share_of, with_shares
 from poolbudget.cluster.observed import InvalidSpecError, Neighbour, Observed, parse_spec, reference
 from poolbudget.cluster.pod_records import PodRecord
-from poolbudget.cluster.targets import Found, former_targets, lost_pods, targets
+from poolbudget.cluster.targets import Found, former_targets, lost_pods, targets, with_strangers
 from poolbudget.planning import charges
 from poolbudget.planning.charges import Assumptions
 from poolbudget.planning.inputs import Inputs, TargetKey
@@ -72,7 +72,7 @@ async def gather(reader: Reader, manifest: Object, spec: PoolBudgetSpec, context
     reading = _with_last_others(context.reading, spec, manifest)
     capacity = known_capacity(spec, reading, last_capacity(manifest), timestamp(context.now))
     usable = _usable(spec, capacity, neighbours)
-    recipes = {item.key: _recipe(budget.name, spec, item, capacity) for item in spec.targets}
+    recipes = {item.key: _recipe(budget, spec, item, capacity) for item in spec.targets}
     found = Found(
         manifest=manifest,
         spec=spec,
@@ -88,9 +88,9 @@ async def gather(reader: Reader, manifest: Object, spec: PoolBudgetSpec, context
         usable=None if usable is None else usable.connections,
         assumptions=context.assumptions,
         now=context.now,
-        sight=sight(context.sighting, budget.name, pods, context.acknowledged),
+        sight=sight(context.sighting, budget.namespace, budget.name, pods, context.acknowledged),
     )
-    planned = (*targets(found), *former_targets(found))
+    planned = tuple(with_strangers(found, (*targets(found), *former_targets(found))))
     readers, histories = found.readers(), list(found.histories.values())
     assumptions, now = context.assumptions, context.now
     return Observed(
@@ -134,7 +134,9 @@ def _usable(
     return usable_connections(capacity.limits, spec.reserved, capacity.others, capacity.pooler, share)
 
 
-def _recipe(budget: str, spec: PoolBudgetSpec, target: TargetSpec, capacity: KnownCapacity | None) -> Recipe:
+def _recipe(
+    budget: BudgetReference, spec: PoolBudgetSpec, target: TargetSpec, capacity: KnownCapacity | None
+) -> Recipe:
     limits = None if capacity is None else capacity.limits
     found = recipe_of(
         spec.endpoint,
@@ -143,7 +145,7 @@ def _recipe(budget: str, spec: PoolBudgetSpec, target: TargetSpec, capacity: Kno
         0 if limits is None else limits.version,
         limits is not None and limits.has_pooler,
     )
-    return followed(found, budget) if is_in_place(spec, target) else found
+    return followed(found, budget.namespace, budget.name) if is_in_place(spec, target) else found
 
 
 def _recipe_for(live: Object, recipes: Mapping[TargetKey, Recipe]) -> Recipe | None:

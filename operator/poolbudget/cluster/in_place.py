@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
@@ -25,12 +26,14 @@ class Sight:
 
     `time` is when that was looked at (seconds since 1970), None where nobody has. `acknowledged` are the
     revisions that all pools of a pod were once seen to have applied, by uid: shares only grow newer, so that
-    stays true when a connection is gone or has been reset.
+    stays true when a connection is gone or has been reset. `unexplained` are connections that name a pod and
+    come from another one's address: they count, and say nothing.
     """
 
     time: float | None = None
     tagged: Mapping[str, tuple[Tagged, ...]] = field(default_factory=dict)
     acknowledged: Mapping[str, int] = field(default_factory=dict)
+    unexplained: Mapping[str, int] = field(default_factory=dict)
 
     def applied(self, uid: str, cost: PodCost) -> Applied:
         """What one pod says. A process that is not seen has not applied anything, as far as is known."""
@@ -45,7 +48,7 @@ class Sight:
         return Applied(
             max(revisions, default=None),
             max((row.tag.cap for row in rows), default=0),
-            sum(row.connections for row in rows),
+            sum(row.connections for row in rows) + self.unexplained.get(_part(uid), 0),
         )
 
     def newest(self, now: float) -> int:
@@ -55,18 +58,29 @@ class Sight:
 
 
 def sight(
-    sighting: Sighting | None, budget: str, pods: Iterable[PodRecord], acknowledged: Mapping[str, int]
+    sighting: Sighting | None,
+    namespace: str,
+    budget: str,
+    pods: Iterable[PodRecord],
+    acknowledged: Mapping[str, int],
 ) -> Sight:
     """What belongs to a PoolBudget's pods. A tag from another pod's address says nothing."""
     if sighting is None:
         return Sight(acknowledged=acknowledged)
-    part = budget_part(budget)
-    owners = {pod.address: _part(pod.uid) for pod in pods if pod.address and pod.may_hold}
+    part = budget_part(f"{namespace}/{budget}")
+    # Others' addresses may be those of poolers, through which everybody comes.
+    followers = (pod for pod in pods if budget in pod.follows and pod.address and pod.may_hold)
+    owners = {pod.address: _part(pod.uid) for pod in followers}
     found: dict[str, tuple[Tagged, ...]] = {}
+    unexplained: Counter[str] = Counter()
     for row in sighting.tagged:
-        if row.tag.budget == part and owners.get(row.address, row.tag.pod) == row.tag.pod:
+        if row.tag.budget != part:
+            continue
+        if owners.get(row.address, row.tag.pod) == row.tag.pod:
             found[row.tag.pod] = (*found.get(row.tag.pod, ()), row)
-    return Sight(sighting.time, found, acknowledged)
+        else:
+            unexplained[row.tag.pod] += row.connections
+    return Sight(sighting.time, found, acknowledged, unexplained)
 
 
 def following(
@@ -84,31 +98,33 @@ def following(
     `worst` connections are assumed where somebody has written into its annotation what makes no sense, and
     `restarted` are the most by what one of its containers reads that starts about now.
     """
-    grant, initial = grant_of(record, budget), pod.charge
+    grant, initial = grant_of(record, budget, now), pod.charge
     if grant is None and record.share(budget) is not None:
         initial = Charge(worst, 0, None, "its annotation was edited, unknown what it may open")
     applied = sight.applied(record.uid, cost)
     return replace(
         pod,
         charge=in_place_charge(grant, initial, applied, cost, restarted),
-        share=pod_share(grant, applied, now),
+        share=pod_share(grant, applied, sight.time, cost, has_started=pod.stage is not PodStage.STARTING),
     )
 
 
-def grant_of(record: PodRecord, budget: str) -> Grant | None:
+def grant_of(record: PodRecord, budget: str, now: float) -> Grant | None:
     """What a PoolBudget has told a pod; None where nothing, or nothing that makes sense."""
     text = record.share(budget)
-    return None if text is None else read_grant(text)
+    grant = None if text is None else read_grant(text)
+    return None if grant is None or grant.revision > now + _FAR_FUTURE else grant
 
 
-def ended(record: PodRecord, sight: Sight, cost: PodCost, budget: str) -> Pod | None:
+def ended(record: PodRecord, sight: Sight, budget: str, now: float) -> Pod | None:
     """A pod whose end is confirmed: what it held counts until the database is seen without it.
 
     The server notices the end of a process only when it next talks to it: a statement that runs goes on.
     """
-    grant = grant_of(record, budget)
+    grant = grant_of(record, budget, now)
     if record.ended is None or grant is None:
         return None
+    cost = grant.cost
     applied = sight.applied(record.uid, cost)
     if sight.time is not None and sight.time > record.ended:
         connections, basis = applied.connections, f"ended, {applied.connections} connections left"
@@ -120,9 +136,12 @@ def ended(record: PodRecord, sight: Sight, cost: PodCost, budget: str) -> Pod | 
     return Pod(record.uid, record.name, PodStage.ENDED, Charge(connections, basis=basis), is_replica=False)
 
 
-def strangers(sight: Sight, pods: Iterable[PodRecord]) -> Iterator[Pod]:
-    """Pods that are known by their connections only: gone long ago, or of a cluster beside this one."""
-    known = {_part(pod.uid) for pod in pods}
+def strangers(sight: Sight, charged: Iterable[str]) -> Iterator[Pod]:
+    """Pods that are known by their connections only, beside those that are `charged` (uids).
+
+    Gone long ago, of nobody's target, or of a cluster beside this one.
+    """
+    known = {_part(uid) for uid in charged}
     for part, rows in sorted(sight.tagged.items()):
         if part not in known:
             connections = sum(row.connections for row in rows)

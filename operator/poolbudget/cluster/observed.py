@@ -16,7 +16,7 @@ from poolbudget.cluster.in_place import Sight, grant_of
 from poolbudget.cluster.pod_records import PodRecord
 from poolbudget.planning.history import History
 from poolbudget.planning.in_place import Grant
-from poolbudget.planning.inputs import Inputs, TargetKey
+from poolbudget.planning.inputs import Charge, Inputs, TargetKey
 from poolbudget.planning.ledger import Ledger, LostPod, next_revision
 from poolbudget.recipes.render import Recipe
 from poolbudget.resource.spec import PoolBudgetSpec
@@ -117,9 +117,14 @@ class Observed:
         return found
 
     @functools.cached_property
+    def charges(self) -> Mapping[str, Charge]:
+        """The charge of each pod, by uid."""
+        return {pod.uid: pod.charge for target in self.inputs.targets for pod in target.pods}
+
+    @functools.cached_property
     def grants(self) -> Mapping[str, Grant]:
         """What each pod was told that follows a share, by uid."""
-        found = ((uid, grant_of(record, self.reference.name)) for uid, record in self.pods.items())
+        found = ((uid, grant_of(record, self.reference.name, self.now)) for uid, record in self.pods.items())
         return {uid: grant for uid, grant in found if grant is not None}
 
     @property

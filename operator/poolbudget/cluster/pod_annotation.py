@@ -13,7 +13,7 @@ from typing import Any
 
 from poolbudget.cluster.api import Object
 from poolbudget.planning.in_place import Grant, Told
-from poolbudget.planning.inputs import PoolSizes
+from poolbudget.planning.inputs import PodCost, PoolSizes
 from poolbudget.resource import GROUP
 from poolbudget.resource.times import seconds, timestamp
 
@@ -61,6 +61,8 @@ def grant_text(grant: Grant) -> str:
     }
     if grant.earlier:
         content["earlier"] = [[told.revision, told.cap] for told in grant.earlier]
+    if grant.cost != PodCost(1, 0):
+        content["cost"] = [grant.cost.pools, grant.cost.extra]
     if grant.touched:
         content["touched"] = grant.touched
     return json.dumps(content, separators=(",", ":"))
@@ -85,6 +87,7 @@ def read_grant(text: str) -> Grant | None:
             _number(content["charged"], 0),
             tuple(_told(item) for item in content.get("earlier") or []),
             _number(content.get("touched", 0), 0),
+            _cost(content.get("cost", [1, 0])),
         )
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
         return None
@@ -93,6 +96,11 @@ def read_grant(text: str) -> Grant | None:
 def _told(item: Any) -> Told:
     revision, cap = item
     return Told(_number(revision, 1), _number(cap, 1, 2 * _MOST_CONNECTIONS))
+
+
+def _cost(item: Any) -> PodCost:
+    pools, extra = item
+    return PodCost(_number(pools, 1, _MOST_CONNECTIONS), _number(extra, 0, _MOST_CONNECTIONS))
 
 
 def _number(value: Any, least: int, most: int = _MOST_NUMBER) -> int:

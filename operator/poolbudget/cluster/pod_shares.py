@@ -13,22 +13,20 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from poolbudget.cluster import paths
-from poolbudget.cluster.api import Api, ApiError, Object
+from poolbudget.cluster.api import CONFLICT, UNPROCESSABLE, Api, ApiError, Object
 from poolbudget.cluster.observed import Observed
-from poolbudget.cluster.pod_annotation import annotation_of, grant_text
+from poolbudget.cluster.pod_annotation import annotation_of, grant_text, shares_of
 from poolbudget.cluster.pod_records import PodRecord
 from poolbudget.planning.in_place import (
-    FIRST_TOUCH,
     PATIENCE,
     Grant,
-    PodPlan,
     is_acknowledged,
     next_grant,
     touch_due,
+    touches_until,
 )
-from poolbudget.planning.inputs import Applied, Pod, Target, TargetKey
+from poolbudget.planning.inputs import Applied, Charge, Pod, PoolSizes, TargetKey
 from poolbudget.planning.plan import Plan
-from poolbudget.planning.sizes import split_whole
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,24 +49,13 @@ def pod_changes(observed: Observed, plan: Plan, now: float) -> list[PodChange]:
     revision = observed.next_revision(now)
     result = []
     for target in observed.inputs.targets:
-        start = target.bounds.start_per_pool
+        pods = {pod.uid: pod for pod in target.pods}
         for share in plan.target(target.key).shares:
-            before = start if share.told is None else share.told.cap
-            if share.changes and not (share.is_new and share.sizes.cap == start):
-                result.append(_change(observed, target, share, before, revision, now))
+            if share.changes:
+                pod, old = pods[share.uid], observed.grants.get(share.uid)
+                grant = next_grant(old, pod.charge, _applied(pod), revision, share.sizes, now, share.cost)
+                result.append(PodChange(target.key, observed.pods[share.uid], grant, share.before))
     return result
-
-
-def _change(
-    observed: Observed, target: Target, share: PodPlan, before: int, revision: int, now: float
-) -> PodChange:
-    record = observed.pods[share.uid]
-    pod = next(pod for pod in target.pods if pod.uid == share.uid)
-    charge, applied = pod.charge, _applied(pod)
-    grant = observed.grants.get(share.uid)
-    return PodChange(
-        target.key, record, next_grant(grant, charge, applied, revision, share.sizes, now), before
-    )
 
 
 def overdue(observed: Observed, plan: Plan, now: float) -> tuple[list[PodChange], float | None]:
@@ -89,10 +76,10 @@ def overdue(observed: Observed, plan: Plan, now: float) -> tuple[list[PodChange]
                 waits.append(grant.time + PATIENCE - now)
             due, seen = touch_due(grant), observed.sight.time
             if now >= due and seen is not None and seen > grant.time:
-                touched = replace(grant, touched=grant.touched + 1)
+                touched = replace(grant, touched=touches_until(grant, now))
                 result.append(PodChange(target.key, observed.pods[pod.uid], touched, grant.sizes.cap))
-            else:
-                waits.append(max(due - now, FIRST_TOUCH / 4))
+            elif now < due:
+                waits.append(due - now)
     return result, min(waits, default=None)
 
 
@@ -101,22 +88,22 @@ def _applied(pod: Pod) -> Applied:
 
 
 def touched_pods(observed: Observed, key: TargetKey, now: float) -> Iterator[PodChange]:
-    """Every pod of a target, told what it was told already: a write that is under way is refused then."""
-    for target in observed.inputs.targets:
-        if target.key != key:
+    """Every pod that follows a share, told what it was told already: a write under way is refused then.
+
+    Whatever became of the pod or of its target since the claim: it may still obey. One that was told nothing
+    is told the least there is.
+    """
+    revision, charges = observed.next_revision(now), observed.charges
+    for record in observed.pods.values():
+        if not record.may_hold:
             continue
-        for pod in target.pods:
-            if not pod.is_adjustable:
-                continue
-            record = observed.pods[pod.uid]
-            grant = observed.grants.get(pod.uid)
-            start = target.bounds.start_per_pool
-            if grant is None:
-                sizes = split_whole(start, observed.spec.pool_size_percent)
-                grant = next_grant(None, pod.charge, _applied(pod), observed.next_revision(now), sizes, now)
-            else:
-                grant = replace(grant, touched=grant.touched + 1)
-            yield PodChange(key, record, grant, grant.sizes.cap)
+        grant = observed.grants.get(record.uid)
+        if grant is None:
+            charge = charges.get(record.uid, Charge(0))
+            grant = next_grant(None, charge, Applied(), revision, PoolSizes(1, 0), now)
+        else:
+            grant = replace(grant, touched=grant.touched + 1)
+        yield PodChange(key, record, grant, grant.sizes.cap)
 
 
 async def tell(
@@ -138,12 +125,22 @@ async def tell(
 
 
 async def _write(api: Api, observed: Observed, change: PodChange) -> None:
-    record = change.record
-    await api.json_patch(
-        paths.pod(record.namespace, record.name),
-        _operations(record, observed.reference.name, grant_text(change.grant)),
-        observed.reference.field_manager,
-    )
+    record, budget = change.record, observed.reference.name
+    path = paths.pod(record.namespace, record.name)
+    try:
+        operations = _operations(record, budget, grant_text(change.grant))
+        await api.json_patch(path, operations, observed.reference.field_manager)
+    except ApiError as error:
+        if error.status != UNPROCESSABLE:
+            raise
+        pod = await api.find(path)
+        metadata = {} if pod is None else pod["metadata"]
+        if metadata.get("uid") == record.uid and dict(shares_of(metadata)).get(budget) == record.share(
+            budget
+        ):
+            # Not what was tested: a policy, say, does not want the annotation.
+            raise
+        raise ApiError(CONFLICT, "Conflict", error.message) from None
 
 
 def _operations(record: PodRecord, budget: str, text: str) -> list[Object]:

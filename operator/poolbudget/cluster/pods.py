@@ -81,7 +81,7 @@ class PodCache:
             query["continue"] = token
         read = await asyncio.gather(*(self._api.find(paths.pod(namespace, name)) for name in changed))
         for record in (pod_record(pod) for pod in read if pod is not None):
-            known[record.uid] = record
+            known[record.uid] = self._with_end(record, known.get(record.uid))
         return list(known.values())
 
     def __len__(self) -> int:
@@ -129,12 +129,7 @@ class PodCache:
             query["continue"] = token
         for record in [pod for pods in self._pods.values() for pod in pods.values()]:
             in_scope = scope is None or record.namespace == scope
-            if (
-                in_scope
-                and record.lost is None
-                and record.ended is None
-                and (record.namespace, record.uid) not in found
-            ):
+            if in_scope and record.lost is None and (record.namespace, record.uid) not in found:
                 self._gone(record)
         version: str = page["metadata"]["resourceVersion"]
         return version
@@ -157,12 +152,17 @@ class PodCache:
     def _store(self, record: PodRecord) -> None:
         pods = self._pods[record.namespace]
         before = pods.get(record.uid)
-        if record.stage is None and record.shares:
-            ended = self._clock() if before is None or before.ended is None else before.ended
-            record = replace(record, ended=ended)
+        record = self._with_end(record, before)
         pods[record.uid] = record
         if before is None or replace(before, version=record.version) != record:
             self._changed(record)
+
+    def _with_end(self, record: PodRecord, before: PodRecord | None) -> PodRecord:
+        """The record, with when its end was first seen to be confirmed."""
+        if record.stage is not None or not record.shares:
+            return record
+        ended = self._clock() if before is None or before.ended is None else before.ended
+        return replace(record, ended=ended)
 
     def _gone(self, record: PodRecord) -> None:
         """The pod's object is gone. Nobody can have confirmed the end of what still ran: it is lost."""
@@ -173,9 +173,7 @@ class PodCache:
             self._changed(record)
         elif record.shares and record.has_node:
             # Its connections may outlive it: whoever sees the database's list tells when they are gone.
-            before = pods.get(record.uid)
-            ended = self._clock() if before is None or before.ended is None else before.ended
-            pods[record.uid] = replace(record, stage=None, ended=ended)
+            pods[record.uid] = self._with_end(record, pods.get(record.uid))
             asyncio.get_running_loop().call_later(self._quarantine, self._release, record)
             self._changed(record)
         elif pods.pop(record.uid, None) is not None:

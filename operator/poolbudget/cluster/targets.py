@@ -73,17 +73,24 @@ class Found:
         return list(dict.fromkeys([*present, *written_for]))
 
 
+def with_strangers(found: Found, planned: Iterable[Target]) -> list[Target]:
+    """Connections that say that they are of this PoolBudget and are nobody's else: they count once."""
+    result = list(planned)
+    charged = {pod.uid for target in result for pod in target.pods}
+    unclaimed = tuple(strangers(found.sight, charged))
+    for position, target in enumerate(result):
+        if target.is_in_place:
+            result[position] = replace(target, pods=(*target.pods, *unclaimed))
+            break
+    return result
+
+
 def targets(found: Found) -> Iterator[Target]:
     """The targets that the spec names."""
-    unclaimed = list(strangers(found.sight, found.pods))
     for spec in found.spec.targets:
         manifest = found.manifests[spec.key]
         follows = is_in_place(found.spec, spec)
         pods = list(_pods(found, spec.key, manifest, spec.bounds, follows))
-        if follows:
-            # Whose they were nobody can tell: they count once.
-            pods += unclaimed
-            unclaimed = []
         yield Target(
             key=spec.key,
             bounds=caps.bounds(found.spec, spec),
@@ -163,7 +170,7 @@ def _charged(
 ) -> Pod | None:
     """The pod with its charge: by what it may have read at its start, and by what it was told since."""
     if record.ended is not None:
-        return ended(record, found.sight, bounds.pod_cost, found.budget)
+        return ended(record, found.sight, found.budget, found.now)
     started = _started(found, record, names, bounds)
     if started is None:
         return None

@@ -23,6 +23,9 @@ FIRST_TOUCH = 1.0
 _LAST_TOUCH = 60.0
 _MOST_DOUBLINGS = 6
 
+ONE_POOL = PodCost(1, 0)
+"""What a pod costs unless somebody says otherwise."""
+
 MOST_EARLIER = 6
 """Earlier shares that are told apart in one annotation."""
 
@@ -41,7 +44,8 @@ class Grant:
 
     `sizes` are told by `revision` since `time` (seconds since 1970). `earlier` are former shares, oldest
     first, of which none was known to be superseded when this was written; `charged` are the connections
-    that the pod may have held before those. `touched` counts how often the same was written again.
+    that the pod may have held before those. `touched` counts how often the same was written again. `cost` is
+    what the pod cost when it was told.
     """
 
     revision: int
@@ -50,6 +54,7 @@ class Grant:
     charged: int
     earlier: tuple[Told, ...] = ()
     touched: int = 0
+    cost: PodCost = ONE_POOL
 
     @property
     def told(self) -> tuple[Told, ...]:
@@ -117,7 +122,13 @@ def still_obeyed(grant: Grant, applied: Applied) -> tuple[Told, ...] | None:
 
 
 def next_grant(
-    grant: Grant | None, charge: Charge, applied: Applied, revision: int, sizes: PoolSizes, now: float
+    grant: Grant | None,
+    charge: Charge,
+    applied: Applied,
+    revision: int,
+    sizes: PoolSizes,
+    now: float,
+    cost: PodCost = ONE_POOL,
 ) -> Grant:
     """What to write into a pod's annotation to tell it a share.
 
@@ -125,14 +136,14 @@ def next_grant(
     has nothing else to go by.
     """
     if grant is None:
-        return Grant(revision, sizes, now, charge.connections)
+        return Grant(revision, sizes, now, charge.connections, cost=cost)
     earlier = still_obeyed(grant, applied) or grant.told
     surplus, kept = earlier[:-MOST_EARLIER], earlier[-MOST_EARLIER:]
     if surplus:
         # One that stands for all of them: as old as the oldest, as large as the largest.
         most = max(told.cap for told in (*surplus, kept[0]))
         kept = (Told(kept[0].revision, most), *kept[1:])
-    return Grant(revision, sizes, now, charge.connections, kept)
+    return Grant(revision, sizes, now, charge.connections, kept, cost=cost)
 
 
 def touch_due(grant: Grant) -> float:
@@ -144,26 +155,43 @@ def touch_due(grant: Grant) -> float:
     return grant.time + FIRST_TOUCH * float(2**doublings) + _LAST_TOUCH * (grant.touched - doublings)
 
 
-def pod_share(grant: Grant | None, applied: Applied, now: float) -> PodShare:
-    """What the planner is told of a pod that follows its share."""
+def touches_until(grant: Grant, now: float) -> int:
+    """How often an annotation would have been written by now: what was missed is not made up for."""
+    long_after = now - grant.time - FIRST_TOUCH * 2**_MOST_DOUBLINGS
+    if long_after < 0:
+        return grant.touched + 1
+    return max(grant.touched + 1, _MOST_DOUBLINGS + 1 + int(long_after / _LAST_TOUCH))
+
+
+def pod_share(
+    grant: Grant | None, applied: Applied, seen: float | None, cost: PodCost, *, has_started: bool = True
+) -> PodShare:
+    """What the planner is told of a pod that follows its share.
+
+    `seen` is when the database was looked at last (seconds since 1970), None where nobody has.
+    """
     if grant is None:
-        return PodShare(applied=applied)
-    done = is_acknowledged(grant, applied)
-    return PodShare(grant.sizes, done, is_pinned(grant, applied, now), applied)
+        return PodShare(None, applied.revision == 0, False, applied, cost)
+    is_stuck = has_started and is_pinned(grant, applied, seen)
+    return PodShare(grant.sizes, is_acknowledged(grant, applied), is_stuck, applied, cost)
 
 
-def is_pinned(grant: Grant, applied: Applied, now: float) -> bool:
-    """Whether a pod should have applied its share long ago.
+def is_pinned(grant: Grant, applied: Applied, seen: float | None) -> bool:
+    """Whether a pod should have applied its share long ago, as the database was `seen`.
 
     What it holds is taken as given then, and others' shares are dealt around it: else what it does not
-    give up would be missing, or everybody's share would change again and again.
+    give up would be missing, or everybody's share would change again and again. While nobody can look
+    nobody has failed to answer.
     """
-    return not is_acknowledged(grant, applied) and now >= grant.time + PATIENCE
+    return seen is not None and seen >= grant.time + PATIENCE and not is_acknowledged(grant, applied)
 
 
 @dataclass(frozen=True, slots=True)
 class PodPlan:
-    """What a pod is to be told, and the cap that it is to have in the end. `told` is what it was told."""
+    """What a pod is to be told, and the cap that it is to have in the end.
+
+    `told` is what it was told, and `before` the cap that it has at least: anything above that is a raise.
+    """
 
     uid: str
     name: str
@@ -172,6 +200,14 @@ class PodPlan:
     told: PoolSizes | None
     is_acknowledged: bool
     is_pinned: bool
+    before: int
+    cost: PodCost
+    must_be_told: bool = True
+
+    @property
+    def raises(self) -> bool:
+        """Whether it may open more than before."""
+        return self.sizes.cap > self.before
 
     @property
     def is_new(self) -> bool:
@@ -180,8 +216,8 @@ class PodPlan:
 
     @property
     def changes(self) -> bool:
-        """Whether it has to be told something."""
-        return self.sizes != self.told
+        """Whether it has to be told something; a new one that has what it is to have does not."""
+        return self.must_be_told if self.told is None else self.sizes != self.told
 
     @property
     def waits_to_grow(self) -> bool:
@@ -200,7 +236,7 @@ def final_claims(target: Target, missing: int, limit: int) -> list[Claim]:
     claims = [
         Claim(bounds.floor, bounds.floor, bounds.weight, (), pod.charge.connections)
         if pod.share is not None and pod.share.is_pinned
-        else Claim(bounds.floor, limit, bounds.weight, (Group(1, bounds.pod_cost),))
+        else Claim(bounds.floor, limit, bounds.weight, (Group(1, _cost(target, pod)),))
         for pod in adjustable(target)
     ]
     if missing:
@@ -214,11 +250,11 @@ def present_claims(target: Target, finals: Sequence[int]) -> list[Claim]:
     bounds = target.bounds
     claims = []
     for pod, final in zip(adjustable(target), finals, strict=False):
-        told = _told_cap(target, pod)
+        told, cost = _told_cap(pod), _cost(target, pod)
         pinned = pod.share is not None and pod.share.is_pinned
         most = told if pinned else max(told, final)
-        held = max(pod.charge.connections, bounds.cost(told))
-        claims.append(Claim(told, most, bounds.weight, (Group(1, bounds.pod_cost, held),)))
+        held = max(pod.charge.connections, cost.at(told))
+        claims.append(Claim(told, most, bounds.weight, (Group(1, cost, held),)))
     return claims
 
 
@@ -234,12 +270,24 @@ def pod_plans(
     plans = []
     for position, pod in enumerate(adjustable(target)):
         share = pod.share or PodShare()
-        told = _told_cap(target, pod)
+        told, cost = _told_cap(pod), _cost(target, pod)
         final = finals[position] if finals else told
         cap = told if share.is_pinned else min(final, caps[position] if may_grow and finals else told)
         sizes = share.told if share.is_pinned and share.told else split_whole(cap, pool_size_percent)
         plans.append(
-            PodPlan(pod.uid, pod.name, sizes, final, share.told, share.is_acknowledged, share.is_pinned)
+            PodPlan(
+                pod.uid,
+                pod.name,
+                sizes,
+                final,
+                share.told,
+                share.is_acknowledged,
+                share.is_pinned,
+                told,
+                cost,
+                # One that may have read more, or is to have more, has to be told.
+                must_be_told=sizes.cap > told or pod.charge.connections > cost.at(sizes.cap),
+            )
         )
     return tuple(plans)
 
@@ -250,10 +298,21 @@ def adjustable(target: Target) -> list[Pod]:
     What rounding leaves is dealt in this order: whoever has one more than others keeps it.
     """
     pods = [pod for pod in target.pods if pod.is_adjustable] if target.is_in_place else []
-    return sorted(pods, key=lambda pod: (-_told_cap(target, pod), pod.stage is PodStage.STARTING, pod.uid))
+    return sorted(pods, key=lambda pod: (-_told_cap(pod), pod.stage is PodStage.STARTING, pod.uid))
 
 
-def _told_cap(target: Target, pod: Pod) -> int:
-    """The cap that a pod was told last; what it starts with while that is nothing."""
-    told = None if pod.share is None else pod.share.told
-    return target.bounds.start_per_pool if told is None else told.cap
+def _told_cap(pod: Pod) -> int:
+    """The cap that a pod has at least: what it was told last, or says that it started with; else 1.
+
+    Not what is published for starting pods now: that may have been raised since this one has started.
+    """
+    share = pod.share or PodShare()
+    if share.told is not None:
+        return share.told.cap
+    return max(1, share.applied.cap) if share.applied.revision == 0 else 1
+
+
+def _cost(target: Target, pod: Pod) -> PodCost:
+    """What a pod costs by the workers of its time."""
+    share = pod.share or PodShare()
+    return target.bounds.pod_cost if share.cost is None else share.cost

@@ -126,12 +126,14 @@ class PodShare:
 
     `is_acknowledged`: all of its pools say in the database that they have applied that. A pinned one should
     have said so long ago: what it holds is not counted on any more, and nothing else is told to it.
+    `cost` is what the pod costs by the workers of its time, None for the target's present cost.
     """
 
     told: PoolSizes | None = None
     is_acknowledged: bool = False
     is_pinned: bool = False
     applied: Applied = Applied()
+    cost: PodCost | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,8 +156,13 @@ class Pod:
 
     @property
     def is_adjustable(self) -> bool:
-        """Whether it can be told another share."""
-        return self.share is not None and self.stage in (PodStage.STARTING, PodStage.RUNNING)
+        """Whether it can be told another share. What has no node yet is told nothing."""
+        return self.share is not None and self.has_node and self.is_live
+
+    @property
+    def is_live(self) -> bool:
+        """Whether nobody has asked to delete it, and it is there."""
+        return self.stage in (PodStage.STARTING, PodStage.RUNNING)
 
     def allocated(self, cap: int | None) -> int:
         """What the pod may open while `cap` is published (None: nothing is)."""

@@ -154,12 +154,12 @@ def _finals(
     once, and before they come.
     """
     usable = free + sum(
-        item.missing * target.bounds.cost(target.bounds.start_per_pool)
+        (item.missing + _without_node(target)) * target.bounds.cost(target.bounds.start_per_pool)
         for target, item in zip(inputs.targets, coming, strict=True)
         if target.is_in_place
     )
     pods = [
-        final_claims(target, item.missing, _limit(target, usable))
+        final_claims(target, item.missing + _without_node(target), _limit(target, usable))
         for target, item in zip(inputs.targets, coming, strict=True)
     ]
     return _dealt(usable, claims, pods)[1]
@@ -195,17 +195,35 @@ def _kept(target: Target, coming: ComingPods) -> int:
     gives up the rest within a second. Later ones find room in the same way.
     """
     if target.is_in_place:
-        return coming.starting * target.bounds.cost(target.bounds.start_per_pool)
+        pods = coming.starting + _without_node(target)
+        return pods * target.bounds.cost(target.bounds.start_per_pool)
     return coming.reserved * target.bounds.cost(target.bounds.floor)
 
 
 def _floor_sum(targets: Sequence[Target], coming: Sequence[ComingPods]) -> int:
     """What the pods that exist and those that may come need at their floors."""
     return sum(
-        (len(target.pods) + item.starting + item.reserved) * target.bounds.cost(target.bounds.floor)
+        _present(target) * target.bounds.cost(target.bounds.floor)
+        + (item.starting + item.reserved) * target.bounds.cost(_least_start(target))
         for target, item in zip(targets, coming, strict=True)
         if not target.is_former
     )
+
+
+def _present(target: Target) -> int:
+    """Pods that are there; of those whose end is confirmed only connections may be left."""
+    return sum(pod.stage is not PodStage.ENDED for pod in target.pods)
+
+
+def _least_start(target: Target) -> int:
+    """The least cap with which a pod starts."""
+    floor, start = target.bounds.floor, target.bounds.start_per_pool
+    return max(floor, start) if target.is_in_place else floor
+
+
+def _without_node(target: Target) -> int:
+    """Pods that follow their shares and have no node yet: they are told nothing, and about to start."""
+    return sum(pod.share is not None and pod.is_live and not pod.has_node for pod in target.pods)
 
 
 def _staying(target: Target) -> int:
@@ -274,16 +292,16 @@ def _target_plan(
     is_told = cap is not None and not target.is_former
     start = split_cap(cap, inputs.pool_size_percent) if is_told and cap is not None else None
     sizes = None if target.is_former else _sizes(target, start, inputs)
-    told = {share.uid: share.sizes.cap for share in shares}
+    told = {share.uid: share.cost.at(share.sizes.cap) for share in shares}
     allocated = [
-        max(pod.charge.connections, target.bounds.cost(told[pod.uid]))
+        max(pod.charge.connections, told[pod.uid])
         if pod.uid in told
         else pod.allocated(None if sizes is None else sizes.cap)
         for pod in target.pods
     ]
     return TargetPlan(
         key=target.key,
-        pods=sum(pod.stage is not PodStage.ENDED for pod in target.pods),
+        pods=_present(target),
         coming=coming,
         fair_cap=None if target.is_former else fair_cap,
         start_cap=cap if is_told else None,
@@ -333,7 +351,7 @@ def max_pods(usable: int, targets: Sequence[Target], coming: Sequence[ComingPods
     the expected pods fit, the same mix of pods is made smaller.
     """
     pods = sum(
-        len(target.pods) + item.starting + item.reserved
+        _present(target) + item.starting + item.reserved
         for target, item in zip(targets, coming, strict=True)
         if not target.is_former
     )

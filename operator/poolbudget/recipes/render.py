@@ -12,11 +12,13 @@ from poolbudget.planning.inputs import PoolSizes
 from poolbudget.recipes.recipe import Setting, recipe
 from poolbudget.resource.endpoint import Endpoint, Pooler, PoolerMode, PoolerType
 from poolbudget.resource.target import TEMPLATE_NAME, KeyFormat, TargetSpec
+from poolbudget.tag import budget_part
 
 POOL_SIZE = "POOL_SIZE"
 MAX_OVERFLOW = "MAX_OVERFLOW"
 JSON = "pool.json"
 POOL_BUDGET = "POOL_BUDGET"
+POOL_BUDGET_ID = "POOL_BUDGET_ID"
 
 # HikariCP refuses a shorter life than that (com.zaxxer.hikari.HikariConfig, MIN_LIFETIME 30 s).
 _HIKARI_SHORTEST_LIFE = 30
@@ -68,9 +70,13 @@ def recipe_of(
     )
 
 
-def followed(found: Recipe, budget: str) -> Recipe:
-    """The recipe for pods that follow their shares: it names the file in which those stand."""
-    return replace(found, settings=(*found.settings, Setting(POOL_BUDGET, budget, "the share's file")))
+def followed(found: Recipe, namespace: str, budget: str) -> Recipe:
+    """The recipe for pods that follow their shares: the file in which those stand, and whose they are."""
+    settings = (
+        Setting(POOL_BUDGET, budget, "the share's file"),
+        Setting(POOL_BUDGET_ID, budget_part(f"{namespace}/{budget}"), "what stands in application_name"),
+    )
+    return replace(found, settings=(*found.settings, *settings))
 
 
 def rendered(found: Recipe, sizes: PoolSizes, prefixes: Iterable[str]) -> dict[str, str]:

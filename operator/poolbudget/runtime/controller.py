@@ -133,6 +133,10 @@ class Controller:
                 logger.debug("%s: planned anew: %s", key, error)
                 outcome = "conflict"
                 self._plan_anew(key)
+            except ApiError:
+                # Also where an event says to look at once: what could be written is such an event.
+                self._hold_back(key)
+                raise
             else:
                 self._conflicts.pop(key, None)
                 self._held_until.pop(key, None)
@@ -140,14 +144,18 @@ class Controller:
 
     def _plan_anew(self, key: BudgetKey) -> None:
         """At once after the first conflict, then with growing pauses."""
-        self._conflicts[key] = self._conflicts.get(key, 0) + 1
-        pause = pause_after_conflict(self._conflicts[key], random.random())  # noqa: S311
+        pause = self._hold_back(key)
         if pause:
-            # Also where an event says to look at once: two operators hear of each other's writes.
-            self._held_until[key] = asyncio.get_running_loop().time() + pause
             self.queue.mark_after(key, pause)
         else:
             self.queue.mark(key, urgent=True)
+
+    def _hold_back(self, key: BudgetKey) -> float:
+        """Longer with each failure in a row, whatever happens meanwhile: two operators hear of each other."""
+        self._conflicts[key] = self._conflicts.get(key, 0) + 1
+        pause = pause_after_conflict(self._conflicts[key], random.random())  # noqa: S311
+        self._held_until[key] = asyncio.get_running_loop().time() + pause
+        return pause
 
     async def _reconcile(self, key: BudgetKey) -> str:
         surroundings = ClusterSurroundings(

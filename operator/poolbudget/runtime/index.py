@@ -9,7 +9,7 @@ from typing import NamedTuple
 from poolbudget.cluster.api import Object
 from poolbudget.cluster.config_map import BudgetReference
 from poolbudget.cluster.observed import Neighbour
-from poolbudget.planning.inputs import TargetKey
+from poolbudget.planning.inputs import TargetKey, UpdateMode
 from poolbudget.resource.endpoint import PoolerType
 from poolbudget.resource.spec import PoolBudgetSpec
 
@@ -29,7 +29,7 @@ class BudgetEntry:
     """What decides whom an event concerns; `version` is the uid and generation of the spec.
 
     `servers` are names of the server: who has one in common is on the same. `role` is whose
-    connections are the targets'.
+    connections are the targets'. `follows`: pods of some target follow their shares.
     """
 
     version: tuple[str, int]
@@ -40,6 +40,7 @@ class BudgetEntry:
     has_pooler: bool = False
     share: int | None = None
     role: str | None = None
+    follows: bool = False
 
     @classmethod
     def of(cls, metadata: Object, spec: PoolBudgetSpec) -> BudgetEntry:
@@ -58,6 +59,7 @@ class BudgetEntry:
             spec.endpoint.pooler.type is not PoolerType.NONE,
             spec.endpoint.share,
             role,
+            any(item.update_mode is UpdateMode.IN_PLACE for item in spec.targets),
         )
 
     def reference(self, key: BudgetKey) -> BudgetReference:

@@ -32,7 +32,11 @@ def own_of(index: BudgetIndex, pods: PodCache, key: BudgetKey, allocated: Mappin
         running=len(everybody),
         held=sum(allocated[item] for item in together) if together <= allocated.keys() else None,
         of_targets=_addresses(records[key]),
-        budgets=frozenset(budget_part(item.name) for item in together),
+        budgets=frozenset(
+            budget_part(f"{item.namespace}/{item.name}")
+            for item in together
+            if (found := index.get(item)) is not None and found.follows
+        ),
         has_pooler=any(found.has_pooler for found in entries),
     )
 

@@ -39,6 +39,8 @@ higher limit is looked at again."""
 _JITTER = 0.1
 """Part by which intervals differ, so that many PoolBudgets do not ask at the same moment."""
 
+_MOST_DOUBLINGS = 8
+
 _CLOSE_LOOK, _SECOND_LOOK, _CLOSE_FOR = 0.1, 1.0, 5.0
 """Seconds between two looks at what pods say: so soon after something has changed, and later."""
 
@@ -191,17 +193,21 @@ class Prober:
         loop = asyncio.get_running_loop()
         ends = loop.time() + seconds
         attended = self._attended.setdefault(key, asyncio.Event())
+        failures = 0
         while (left := ends - loop.time()) > 0:
             stirred = self._attention.get(key)
             attended.clear()
             if stirred is not None:
-                left = min(left, _CLOSE_LOOK if loop.time() < stirred + _CLOSE_FOR else _SECOND_LOOK)
+                pause = _CLOSE_LOOK if loop.time() < stirred + _CLOSE_FOR else _SECOND_LOOK
+                left = min(left, pause * 2 ** min(failures, _MOST_DOUBLINGS))
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(left):
                     await attended.wait()
             if key in self._attention and loop.time() < ends and isinstance(question, Question):
                 began = clock.now()
-                self._see(key, await self._ask(key, child, replace(question, tags_only=True)), began)
+                answer = await self._ask(key, child, replace(question, tags_only=True))
+                failures = failures + 1 if answer.tagged is None else 0
+                self._see(key, answer, began)
 
     def _see(self, key: BudgetKey, answer: Answer, began: float) -> None:
         if answer.tagged is None:

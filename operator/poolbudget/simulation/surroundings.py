@@ -8,11 +8,18 @@ from dataclasses import dataclass, replace
 from poolbudget.planning import charges
 from poolbudget.planning.charges import Assumptions, PodFacts
 from poolbudget.planning.history import next_history
-from poolbudget.planning.in_place import PATIENCE, Grant, is_acknowledged, next_grant, touch_due
-from poolbudget.planning.inputs import Applied, PoolSizes, Target, TargetKey, Workload
+from poolbudget.planning.in_place import (
+    PATIENCE,
+    Grant,
+    is_acknowledged,
+    next_grant,
+    touch_due,
+    touches_until,
+)
+from poolbudget.planning.inputs import Applied, Charge, PoolSizes, Target, TargetKey, Workload
 from poolbudget.planning.ledger import Ledger, next_revision
 from poolbudget.planning.plan import Fit, Plan
-from poolbudget.planning.sizes import split_cap, split_whole
+from poolbudget.planning.sizes import split_cap
 from poolbudget.reconcile import MOST_AGE, Conflict, pods_of, target_of
 from poolbudget.simulation.engine import Request, Simulation
 from poolbudget.simulation.view import PERCENT, Following, Found, Spec, View, view
@@ -169,14 +176,12 @@ class SimulatedSurroundings:
         revision = _next_revision(seen, now)
         for target in seen.inputs.targets:
             pods = {pod.uid: pod for pod in target.pods}
-            start = target.bounds.start_per_pool
             for share in decided.target(target.key).shares:
-                before = start if share.told is None else share.told.cap
-                if share.changes and not (share.is_new and share.sizes.cap == start):
+                if share.changes:
                     pod, old = pods[share.uid], seen.following.grants.get(share.uid)
                     applied = Applied() if pod.share is None else pod.share.applied
-                    grant = next_grant(old, pod.charge, applied, revision, share.sizes, now)
-                    yield _PodChange(target.key, share.uid, old, grant, before)
+                    grant = next_grant(old, pod.charge, applied, revision, share.sizes, now, share.cost)
+                    yield _PodChange(target.key, share.uid, old, grant, share.before)
 
     async def _write_once_more(self, seen: View, decided: Plan) -> None:
         """Annotations that nobody has obeyed for a while."""
@@ -191,7 +196,7 @@ class SimulatedSurroundings:
                     continue
                 due = touch_due(grant)
                 if now >= due:
-                    touched = replace(grant, touched=grant.touched + 1)
+                    touched = replace(grant, touched=touches_until(grant, now))
                     await self._tell(_PodChange(target.key, pod.uid, grant, touched, grant.sizes.cap))
                 waits += [max(0.25, time - now) for time in (due, grant.time + PATIENCE) if time > now]
         self.overdue_in = min(waits, default=None)
@@ -199,17 +204,14 @@ class SimulatedSurroundings:
     async def _touch_pods(self, claimed: View, key: TargetKey) -> None:
         """Tell every pod of a target what it was told already."""
         now = self._clock()
-        for target in claimed.inputs.targets:
-            for pod in target.pods if target.key == key else ():
-                if not pod.is_adjustable:
-                    continue
-                old, start = claimed.following.grants.get(pod.uid), target.bounds.start_per_pool
-                if old is None:
-                    sizes, revision = split_whole(start, PERCENT), _next_revision(claimed, now)
-                    grant = next_grant(None, pod.charge, Applied(), revision, sizes, now)
-                else:
-                    grant = replace(old, touched=old.touched + 1)
-                await self._tell(_PodChange(key, pod.uid, old, grant, grant.sizes.cap))
+        charges = {pod.uid: pod.charge for target in claimed.inputs.targets for pod in target.pods}
+        for uid, old in claimed.following.grants.items():
+            if old is None:
+                revision, charge = _next_revision(claimed, now), charges.get(uid, Charge(0))
+                grant = next_grant(None, charge, Applied(), revision, PoolSizes(1, 0), now)
+            else:
+                grant = replace(old, touched=old.touched + 1)
+            await self._tell(_PodChange(key, uid, old, grant, grant.sizes.cap))
 
     async def _tell(self, change: _PodChange) -> None:
         def write() -> int:

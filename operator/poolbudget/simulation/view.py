@@ -179,7 +179,9 @@ def _followed(pod: Pod, facts: PodFacts, history: History, found: Found, target:
     told = in_place_charge(grant, pod.charge, applied, cost, restarted)
     if not target.is_bound:
         return replace(pod, charge=replace(told, next=pod.charge.next))
-    return replace(pod, charge=told, share=pod_share(grant, applied, found.now))
+    seen = None if found.following.database is None else found.following.database.time
+    started = pod.stage is not PodStage.STARTING
+    return replace(pod, charge=told, share=pod_share(grant, applied, seen, cost, has_started=started))
 
 
 def _ended(found: Found, targets: Mapping[str, SimulatedTarget]) -> Iterator[tuple[str, Pod]]:
