@@ -45,7 +45,7 @@ class BackendCounter:
         while not self._ending.is_set():
             try:
                 connection = await asyncpg.connect(self._url)
-            except (OSError, asyncpg.PostgresError):
+            except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
                 await asyncio.sleep(EVERY)
                 continue
             try:
@@ -53,7 +53,8 @@ class BackendCounter:
                     query = "SELECT count(*) FROM pg_stat_activity WHERE usename = $1"
                     self.counts.append(await connection.fetchval(query, self._role))
                     await asyncio.sleep(EVERY)
-            except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
+            except Exception:
+                # A connection that is cut ends in errors of many kinds.
                 connection.terminate()
             else:
                 await connection.close()

@@ -86,13 +86,12 @@ class ClusterSurroundings:
 
     async def touch(self, claimed: Observed, names: frozenset[str]) -> None:
         """Write ConfigMaps and annotations anew, raising nothing. Raises Conflict, or ApiError."""
-        for name in sorted(names):
-            key = target_of(name)
-            if key is not None:
-                await self._tell(claimed, list(touched_pods(claimed, key, self._clock())))
-                for error in self.untold.values():
-                    raise error
-                continue
+        keys = sorted(key for key in map(target_of, names) if key is not None)
+        if keys:
+            await self._tell(claimed, list(touched_pods(claimed, keys[0], self._clock())))
+            for error in self.untold.values():
+                raise error
+        for name in sorted(name for name in names if target_of(name) is None):
             try:
                 version = await touch(self._api, claimed, name, claimed.ledger.claim, self._clock())
                 if version is not None:

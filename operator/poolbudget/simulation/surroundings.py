@@ -88,11 +88,10 @@ class SimulatedSurroundings:
 
     async def touch(self, claimed: View, names: frozenset[str]) -> None:
         """Write ConfigMaps anew, raising nothing."""
-        for name in sorted(names):
-            key = target_of(name)
-            if key is not None:
-                await self._touch_pods(claimed, key)
-                continue
+        keys = sorted(key for key in map(target_of, names) if key is not None)
+        if keys:
+            await self._touch_pods(claimed, keys[0])
+        for name in sorted(name for name in names if target_of(name) is None):
             live = claimed.config_maps.get(name)
             if live is not None:
                 await self._touch(name, live.version)
