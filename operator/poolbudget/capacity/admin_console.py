@@ -19,12 +19,11 @@ from sqlalchemy.engine import make_url
 
 from poolbudget.capacity.consumers import PROBE, backends
 from poolbudget.capacity.failures import ProbeFailure, redacted
-from poolbudget.capacity.pooler import AdminFigures
+from poolbudget.capacity.pooler import MOST_CLIENTS, AdminFigures
 from poolbudget.capacity.probe import parse_url
 from poolbudget.resource.conditions import Reason
 
 _TIMEOUT = 5
-_MOST_CLIENTS = 2000
 
 
 def _only(modes: Iterable[str]) -> str:
@@ -107,7 +106,7 @@ class AdminConsole:
             server_idle_timeout=int(float(config["server_idle_timeout"])),
             max_prepared_statements=int(config.get("max_prepared_statements", 0)),
             pool_mode=_only(str(row.get("pool_mode") or "") for row in pools),
-            clients=tuple(backends((*who, count)) for who, count in clients.most_common(_MOST_CLIENTS)),
+            clients=tuple(backends((*who, count)) for who, count in clients.most_common(MOST_CLIENTS)),
             waiting=sum(int(row["cl_waiting"]) for row in pools),
             servers=sum(
                 int(row[state]) for row in pools for state in ("sv_active", "sv_idle", "sv_used", "sv_tested")

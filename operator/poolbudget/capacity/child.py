@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from poolbudget.capacity.failures import ProbeFailure
-from poolbudget.capacity.pooler import AdminFigures
+from poolbudget.capacity.pooler import MOST_CLIENTS, AdminFigures
 from poolbudget.capacity.probe import DatabaseProbe, Report
 from poolbudget.capacity.queries import MOST_ROWS
 from poolbudget.capacity.sightings import Tagged, tagged
@@ -242,7 +242,8 @@ def _tagged(
 ) -> tuple[Tagged, ...] | None:
     """From whoever shows each pod's connections as they are."""
     if question.by_console:
-        return None if admin is None else tagged(admin.clients)
+        is_cut_off = admin is not None and len(admin.clients) >= MOST_CLIENTS
+        return None if admin is None or is_cut_off else tagged(admin.clients)
     if report is None or len(report.backends) >= MOST_ROWS:
         return None  # what was cut off is not gone
     return tagged(report.backends)

@@ -19,6 +19,10 @@ _PREPARED_BY_DEFAULT = (1, 24)
 _PREPARED_AT_ALL = (1, 21)
 
 
+MOST_CLIENTS = 2000
+"""Groups of clients that are told apart; more are cut off."""
+
+
 @dataclass(frozen=True, slots=True)
 class AdminFigures:
     """What PgBouncer's admin console says (SHOW VERSION, SHOW CONFIG, SHOW POOLS, SHOW CLIENTS).

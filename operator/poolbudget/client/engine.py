@@ -17,7 +17,7 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from poolbudget.client.environment import PoolSizesError
-from poolbudget.client.following import Following, Source
+from poolbudget.client.following import MOST_WAIT_FOR_FORMER, Following, Source
 from poolbudget.client.options import SIZES as _SIZES
 from poolbudget.client.options import driver_of, engine_options, merged
 from poolbudget.client.pool import AsyncResizableQueuePool, ResizableQueuePool
@@ -118,9 +118,9 @@ def _following(
     identity = settings.get(f"{prefix}POOL_BUDGET_ID", "")
     if not re.fullmatch(r"[0-9a-f]{4}", identity):
         identity = budget_part(budget)
-    following = Following(
-        source, pod, identity, _free_index(), Share(0, options["pool_size"], options["max_overflow"])
-    )
+    start = Share(0, options["pool_size"], options["max_overflow"])
+    wait = 0.0 if settings.get(f"{prefix}POOL_FORMER_WAIT") == "0" else MOST_WAIT_FOR_FORMER
+    following = Following(source, pod, identity, _free_index(), start, wait)
     following.read_first()
     return following
 

@@ -60,11 +60,21 @@ class Source:
 class Following(PoolHooks):
     """What the pool of one engine has applied, and what it still has to say."""
 
-    def __init__(self, source: Source, pod: str, budget: str, index: int, start: Share) -> None:
+    def __init__(
+        self,
+        source: Source,
+        pod: str,
+        budget: str,
+        index: int,
+        start: Share,
+        most_wait: float = MOST_WAIT_FOR_FORMER,
+    ) -> None:
         """`index` tells this process's pools apart; `start` is what the pool has at first.
 
-        `pod` and `budget` are what stands for them in a tag.
+        `pod` and `budget` are what stands for them in a tag. `most_wait` is for how many seconds to wait for
+        the end of a former process's connections.
         """
+        self._most_wait = most_wait
         self._source = source
         self._pod = pod
         self._budget = budget
@@ -120,9 +130,9 @@ class Following(PoolHooks):
 
     def opened_first(self, pool: ResizableQueuePool, record: ConnectionPoolEntry) -> None:
         """Wait until no connection of this pod's former process is left, for a while at most."""
-        if not can_tell_processes():
+        if not can_tell_processes() or self._most_wait <= 0:
             return
-        deadline = time.monotonic() + MOST_WAIT_FOR_FORMER
+        deadline = time.monotonic() + self._most_wait
         try:
             # Whatever listens to new connections may have begun a transaction.
             record.dbapi_connection.rollback()  # type: ignore[union-attr]

@@ -19,6 +19,7 @@ MAX_OVERFLOW = "MAX_OVERFLOW"
 JSON = "pool.json"
 POOL_BUDGET = "POOL_BUDGET"
 POOL_BUDGET_ID = "POOL_BUDGET_ID"
+POOL_FORMER_WAIT = "POOL_FORMER_WAIT"
 
 # HikariCP refuses a shorter life than that (com.zaxxer.hikari.HikariConfig, MIN_LIFETIME 30 s).
 _HIKARI_SHORTEST_LIFE = 30
@@ -72,10 +73,13 @@ def recipe_of(
 
 def followed(found: Recipe, namespace: str, budget: str) -> Recipe:
     """The recipe for pods that follow their shares: the file in which those stand, and whose they are."""
-    settings = (
+    settings = [
         Setting(POOL_BUDGET, budget, "the share's file"),
         Setting(POOL_BUDGET_ID, budget_part(f"{namespace}/{budget}"), "what stands in application_name"),
-    )
+    ]
+    if found.endpoint.pooler.shares_connections:
+        # There a label outlives whoever has set it, and a killed client leaves nothing behind.
+        settings.append(Setting(POOL_FORMER_WAIT, "0", "no connection of a former process is left"))
     return replace(found, settings=(*found.settings, *settings))
 
 
