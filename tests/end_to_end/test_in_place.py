@@ -200,6 +200,39 @@ def test_every_pod_follows_its_share(
     assert found["allocated"] >= 0.95 * USABLE
 
 
+def test_killed_processes_and_their_successors_stay_within_usable(
+    control_plane: ControlPlane,
+    operator: OperatorProcess,
+    node: Node,
+    workspace: Workspace,
+    database: Postgres,
+    namespace: str,
+    repository: Path,
+) -> None:
+    """Statements of 3 s run on after `kill -9`, while the restarted containers connect again."""
+    allow_in_place(control_plane)
+    stage = Stage(control_plane, node, namespace)
+    pods = Pods(stage, database)
+    control_plane.apply(
+        secret(namespace, "database", url=database.url("app", "postgres", "app")),
+        secret(namespace, "monitor", url=database.url()),
+        in_place_budget(namespace, database),
+        autoscaler(namespace, 3, 3),
+    )
+    control_plane.apply(application(namespace, repository, seconds=3))
+    with BackendCounter(database, "app") as counter:
+        course = Course(stage, pods, counter)
+        course.settle(3)
+        for _ in range(2):
+            for pod in stage.pods():
+                assert node.kill_containers_of(pod["metadata"]["uid"]) > 0
+            time.sleep(2)
+            course.settle(3)
+        assert pods.errors() == []
+    assert max(counter.counts) <= USABLE
+    assert connections_refused(workspace, database) == []
+
+
 def _stop_one_pod_for_a_while(stage: Stage, node: Node, pods: Pods, course: Course) -> None:
     """It says nothing for 20 seconds while the others have to make room, and then goes on."""
     pod = stage.pods()[0]
