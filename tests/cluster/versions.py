@@ -59,8 +59,11 @@ def sqlalchemy_folder(minor: str) -> Path:
     )
     with locked(cache_folder() / "sqlalchemy"):
         if not (folder / "sqlalchemy").exists():
-            command = [sys.executable, "-m", "uv", "pip", "install", "--quiet", "--python", sys.executable]
-            _run([*command, "--target", str(folder), f"sqlalchemy[asyncio]=={minor}.*"])
+            command = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+            unfinished = folder.with_name(f"{folder.name}-unfinished")
+            shutil.rmtree(unfinished, ignore_errors=True)
+            _run([*command, "--target", str(unfinished), f"sqlalchemy[asyncio]=={minor}.*"])
+            unfinished.rename(folder)
     return folder
 
 
