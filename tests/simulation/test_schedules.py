@@ -171,7 +171,7 @@ def test_with_all_rules_nothing_is_found() -> None:
 @pytest.mark.parametrize(
     ("scenario", "seeds", "module", "name", "instead"),
     [
-        (builtin("tight"), TIGHT, charges, "charge", _terminating_for_nothing),
+        (builtin("terminating-double"), range(3), charges, "charge", _terminating_for_nothing),
         (DRAINED, range(5), expected, "_replaceable", lambda *_: 0),
         (DRAINED, range(5), expected, "_replaceable", _terminating_as_room),
     ],
