@@ -34,8 +34,8 @@ _LOAD = 60
 
 
 @pytest.fixture
-def database(workspace: Workspace, node: Node) -> Iterator[Postgres]:
-    made = Postgres(workspace, "in-place", settings={"max_connections": 170})
+def database(workspace: Workspace, node: Node, namespace: str) -> Iterator[Postgres]:
+    made = Postgres(workspace, f"postgres-{namespace}", settings={"max_connections": 170})
     made.execute(f"CREATE ROLE app LOGIN PASSWORD 'app' CONNECTION LIMIT {USABLE}")
     yield made
     made.stop()
