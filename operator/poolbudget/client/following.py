@@ -1,7 +1,7 @@
 """One engine's pool follows its pod's share, and says in the database what it has applied.
 
 A file that the kubelet keeps up to date holds the share. A new one is applied at once; when the open
-connections fit, the next connection that comes back carries the new tag in its `application_name`
+connections fit, each connection that comes back and stays carries the new tag in its `application_name`
 (poolbudget.tag). New connections carry the last tag that was said.
 """
 

@@ -31,7 +31,7 @@ from poolbudget.planning.plan import Plan
 
 @dataclass(frozen=True, slots=True)
 class PodChange:
-    """A pod that has to be told something. `before` is the cap that it was told last, or starts with."""
+    """A pod that has to be told something. `before` is the cap that it has at least."""
 
     target: TargetKey
     record: PodRecord
@@ -45,7 +45,7 @@ class PodChange:
 
 
 def pod_changes(observed: Observed, plan: Plan, now: float) -> list[PodChange]:
-    """The pods whose annotations differ from the plan; one that is to have what it starts with needs none."""
+    """The pods that the plan tells something, each with what is to stand in its annotation."""
     revision = observed.next_revision(now)
     result = []
     for target in observed.inputs.targets:
