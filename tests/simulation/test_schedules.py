@@ -90,6 +90,14 @@ def test_nothing_grows_until_it_fits_again(monkeypatch: pytest.MonkeyPatch) -> N
     assert grown == []
 
 
+def test_a_pod_whose_loss_is_noticed_late_is_waited_for() -> None:
+    """Its deletion was missed, and found by a list after the last fault: only then does its time begin."""
+    outcome = Run(schedule(builtin("faults"), 31), Policy.POOLBUDGET, 31).play()
+    assert outcome.problems == []
+    assert outcome.converged_after is not None
+    assert outcome.converged_after > Assumptions().quarantine
+
+
 @pytest.mark.parametrize("name", ["churn", "churn-400"])
 def test_churn_uses_more_than_a_static_peak_allows_for(name: str) -> None:
     """Seeds differ by 0.03, so that it takes some to tell the mean."""

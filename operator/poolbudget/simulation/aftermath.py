@@ -81,9 +81,12 @@ class Aftermath:
 
     def _settle(self, when: str) -> Iterator[str]:
         began, settled_since = self._simulation.now, None
-        patience = SETTLING + (self._assumptions.quarantine if self._has_lost() else 0.0)
+        patience = SETTLING
         while self._simulation.now < began + patience:
             self._simulation.run(self._simulation.now + 1.0)
+            if self._has_lost():
+                # Noticed late, too: what a watch has lost is found by the next list.
+                patience = SETTLING + self._assumptions.quarantine
             if not self._is_settled():
                 settled_since = None
             elif settled_since is None:
