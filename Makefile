@@ -5,7 +5,7 @@ VENV := .venv
 PYTHON ?= python3
 RUN := cd tests && PYTHONPATH=. ../$(VENV)/bin/python
 
-.PHONY: help demo test test-fast suite nightly trade-off bench bench-allocation bench-in-place bench-pool bench-probes format golden crd requirements clean
+.PHONY: help demo test test-fast suite nightly trade-off bench bench-allocation bench-in-place bench-demand bench-pool bench-probes format golden crd requirements clean
 
 help: ## Show this help.
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -19,7 +19,7 @@ test: $(VENV)/.installed ## Lint, types, unit, integration and end-to-end tests.
 test-fast: $(VENV)/.installed ## Lint, types and unit tests: no cluster, in seconds.
 	@$(RUN) -m stages --fast
 
-suite: $(VENV)/.installed ## Try to break the bound with 10,000 schedules: some 30 minutes on two cores.
+suite: $(VENV)/.installed ## Try to break the bound with 10,000 schedules: some 90 minutes on two cores.
 	@$(VENV)/bin/poolbudget simulate --suite -n 460 --policy poolbudget
 
 nightly: $(VENV)/.installed ## The same with 1,000,000 schedules: for a night on many cores.
@@ -36,6 +36,9 @@ bench-allocation: $(VENV)/.installed ## Time the fair shares of 1,000 targets.
 
 bench-in-place: $(VENV)/.installed ## Time real pods on the way to their shares; ARGS=--most=30.
 	@$(RUN) -m bench.in_place $(ARGS)
+
+bench-demand: $(VENV)/.installed ## Shares by demand beside equal ones and the best there is.
+	@$(RUN) -m bench.demand
 
 bench-pool: $(VENV)/.installed ## What a checkout costs in a resizable pool, beside SQLAlchemy's own.
 	@$(RUN) -m bench.pool

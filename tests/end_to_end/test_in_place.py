@@ -41,16 +41,18 @@ def database(workspace: Workspace, node: Node, namespace: str) -> Iterator[Postg
     made.stop()
 
 
-def application(namespace: str, repository: Path, seconds: float = 0.3) -> Manifest:
-    """The sample's application, with its volume."""
-    manifest = deployment(namespace)
+def application(
+    namespace: str, repository: Path, seconds: float = 0.3, name: str = "api", load: int = _LOAD
+) -> Manifest:
+    """The sample's application, with its volume: so many clients at a time, each with such transactions."""
+    manifest = deployment(namespace, name)
     del manifest["spec"]["replicas"]
     manifest["spec"]["strategy"] = {"type": "RollingUpdate"}
     folder = repository / "deploy" / "samples" / "in-place"
     spec = on_this_machine(manifest["spec"]["template"]["spec"], [str(folder / "application.py")])
     container = spec["containers"][0]
     container["env"] = [
-        {"name": "LOAD", "value": str(_LOAD)},
+        {"name": "LOAD", "value": str(load)},
         {"name": "SECONDS_PER_TRANSACTION", "value": str(seconds)},
         {"name": "DATABASE_URL", "valueFrom": {"secretKeyRef": {"name": "database", "key": "url"}}},
     ]
@@ -59,7 +61,7 @@ def application(namespace: str, repository: Path, seconds: float = 0.3) -> Manif
         {"path": "orders", "fieldRef": {"fieldPath": path}},
         {"path": "uid", "fieldRef": {"fieldPath": "metadata.uid"}},
     ]
-    sources = [{"configMap": {"name": "api-pool"}}, {"downwardAPI": {"items": items}}]
+    sources = [{"configMap": {"name": f"{name}-pool"}}, {"downwardAPI": {"items": items}}]
     spec["volumes"] += [
         {"name": "program", "hostPath": {"path": str(folder)}},
         {"name": "poolbudget", "projected": {"sources": sources}},
@@ -72,28 +74,38 @@ def application(namespace: str, repository: Path, seconds: float = 0.3) -> Manif
     return manifest
 
 
-def in_place_budget(namespace: str, database: Postgres) -> Manifest:
+def in_place_budget(
+    namespace: str, database: Postgres, names: tuple[str, ...] = ("api",), **spec: str
+) -> Manifest:
     probe = {"urlSecretKeyRef": {"name": "monitor", "key": "url"}}
     return budget(
         namespace,
         endpoint={"host": "127.0.0.1", "port": database.port},
         capacity={"maxConnections": 170, "probe": probe},
-        targets=[{"name": "api", "updateMode": "InPlace"}],
+        targets=[{"name": name, "updateMode": "InPlace"} for name in names],
+        **spec,
     )
+
+
+def secrets(namespace: str, database: Postgres) -> list[Manifest]:
+    """The application's URL, and the operator's."""
+    return [
+        secret(namespace, "database", url=database.url("app", "postgres", "app")),
+        secret(namespace, "monitor", url=database.url()),
+    ]
 
 
 class Pods:
     """What the pods of a stage were told, and what they say."""
 
-    def __init__(self, stage: Stage, database: Postgres) -> None:
+    def __init__(self, stage: Stage) -> None:
         self._stage = stage
-        self._database = database
 
-    def caps(self) -> list[int]:
-        """The cap that each living pod was told, lowest first; 0 for none."""
+    def caps(self, name: str = "api") -> list[int]:
+        """The cap that each living pod of a Deployment was told, lowest first; 0 for none."""
         found = []
         for pod in self._stage.pods():
-            if "deletionTimestamp" not in pod["metadata"]:
+            if pod["metadata"]["labels"]["app"] == name and "deletionTimestamp" not in pod["metadata"]:
                 text = (pod["metadata"].get("annotations") or {}).get(annotation_of("orders"))
                 grant = None if text is None else read_grant(text)
                 found.append(0 if grant is None else grant.sizes.cap)
@@ -108,10 +120,6 @@ class Pods:
             )
             found += [line for line in text.splitlines() if "error" in line.lower()]
         return found
-
-
-def fair(pods: int) -> int:
-    return USABLE // pods - 3
 
 
 class Course:
@@ -155,14 +163,9 @@ def test_every_pod_follows_its_share(
 ) -> None:
     allow_in_place(control_plane)
     stage = Stage(control_plane, node, namespace)
-    pods = Pods(stage, database)
-    control_plane.apply(
-        secret(namespace, "database", url=database.url("app", "postgres", "app")),
-        secret(namespace, "monitor", url=database.url()),
-        in_place_budget(namespace, database),
-        autoscaler(namespace, 3, 12),
-    )
-    control_plane.apply(application(namespace, repository))
+    pods = Pods(stage)
+    control_plane.apply(*secrets(namespace, database), in_place_budget(namespace, database))
+    control_plane.apply(autoscaler(namespace, 3, 12), application(namespace, repository))
     with BackendCounter(database, "app") as counter:
         course = Course(stage, pods, counter)
         course.settle(3)
@@ -212,14 +215,9 @@ def test_killed_processes_and_their_successors_stay_within_usable(
     """Statements of 3 s run on after `kill -9`, while the restarted containers connect again."""
     allow_in_place(control_plane)
     stage = Stage(control_plane, node, namespace)
-    pods = Pods(stage, database)
-    control_plane.apply(
-        secret(namespace, "database", url=database.url("app", "postgres", "app")),
-        secret(namespace, "monitor", url=database.url()),
-        in_place_budget(namespace, database),
-        autoscaler(namespace, 3, 3),
-    )
-    control_plane.apply(application(namespace, repository, seconds=3))
+    pods = Pods(stage)
+    control_plane.apply(*secrets(namespace, database), in_place_budget(namespace, database))
+    control_plane.apply(autoscaler(namespace, 3, 3), application(namespace, repository, seconds=3))
     with BackendCounter(database, "app") as counter:
         course = Course(stage, pods, counter)
         course.settle(3)
@@ -231,6 +229,43 @@ def test_killed_processes_and_their_successors_stay_within_usable(
         assert pods.errors() == []
     assert max(counter.counts) <= USABLE
     assert connections_refused(workspace, database) == []
+
+
+def test_shares_follow_what_is_in_use(
+    control_plane: ControlPlane,
+    operator: OperatorProcess,
+    node: Node,
+    workspace: Workspace,
+    database: Postgres,
+    namespace: str,
+    repository: Path,
+) -> None:
+    """One Deployment wants 120 connections, the other one 4: by weight each would get half."""
+    allow_in_place(control_plane)
+    stage = Stage(control_plane, node, namespace)
+    pods = Pods(stage)
+    names = ("api", "reports")
+    control_plane.apply(
+        *secrets(namespace, database), in_place_budget(namespace, database, names, shareBy="Demand")
+    )
+    with BackendCounter(database, "app") as counter:
+        for name, load in zip(names, (120, 4), strict=True):
+            control_plane.apply(application(namespace, repository, name=name, load=load))
+        began = time.monotonic()
+        seen = eventually(lambda: loads(control_plane, namespace), lambda seen: seen.get("api", 0.0) > 80)
+        print(f"{seen} in use, seen after {time.monotonic() - began:.1f} s")
+        assert seen["reports"] < 8
+        eventually(lambda: pods.caps("api")[0], lambda cap: cap > 120)
+        assert pods.caps("reports")[0] > 4
+        assert pods.errors() == []
+    assert max(counter.counts) <= USABLE
+    assert connections_refused(workspace, database) == []
+
+
+def loads(cluster: ControlPlane, namespace: str) -> dict[str, float]:
+    """The connections in use by Deployment, as the status has them."""
+    targets = status(cluster, namespace).get("targets") or []
+    return {item["name"]: float(item["load"]) for item in targets if "load" in item}
 
 
 def _stop_one_pod_for_a_while(stage: Stage, node: Node, pods: Pods, course: Course) -> None:

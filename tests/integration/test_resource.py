@@ -50,6 +50,8 @@ BAD: list[tuple[dict[str, Any], str]] = [
         "two targets would write the same ConfigMap",
     ),
     ({"targets": [{"name": f"t{index}"} for index in range(65)]}, "must have at most 64 items"),
+    ({"targets": [{"name": "api", "updateMode": "InPlace"}]}, "give the PoolBudget a capacity.probe"),
+    ({"shareBy": "Demand"}, "set updateMode InPlace for every target, or shareBy Weight"),
 ]
 
 

@@ -106,7 +106,10 @@ class AdminConsole:
             server_idle_timeout=int(float(config["server_idle_timeout"])),
             max_prepared_statements=int(config.get("max_prepared_statements", 0)),
             pool_mode=_only(str(row.get("pool_mode") or "") for row in pools),
-            clients=tuple(backends((*who, count)) for who, count in clients.most_common(MOST_CLIENTS)),
+            # A client's state is not what its transaction does: whether it is in use is not known.
+            clients=tuple(
+                backends((*who, count, 0, 0, count)) for who, count in clients.most_common(MOST_CLIENTS)
+            ),
             waiting=sum(int(row["cl_waiting"]) for row in pools),
             servers=sum(
                 int(row[state]) for row in pools for state in ("sv_active", "sv_idle", "sv_used", "sv_tested")

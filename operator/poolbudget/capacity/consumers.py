@@ -21,7 +21,10 @@ PROBE = "poolbudget-operator"
 
 @dataclass(frozen=True, slots=True)
 class Backends:
-    """Connections that look the same from the server; "" where it does not show something."""
+    """Connections that look the same from the server; "" where it does not show something.
+
+    `active` are those in use, in a transaction or not; of the `hidden` ones nobody is shown what they do.
+    """
 
     role: str
     database: str
@@ -30,6 +33,7 @@ class Backends:
     connections: int
     long_transactions: int = 0
     active: int = 0
+    hidden: int = 0
 
     @property
     def name(self) -> str:

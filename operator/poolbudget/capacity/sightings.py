@@ -11,11 +11,16 @@ from poolbudget.tag import Tag, read_tag
 
 @dataclass(frozen=True, slots=True)
 class Tagged:
-    """Connections that carry the same tag and come from the same address ("" where it is not shown)."""
+    """Connections that carry the same tag and come from the same address ("" where it is not shown).
+
+    `active` of them are in use; of the `hidden` ones nobody knows.
+    """
 
     tag: Tag
     address: str
     connections: int
+    active: int = 0
+    hidden: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,8 +35,17 @@ class Sighting:
         """What matters of it: who says what. Mere counts change all the time."""
         return frozenset(item.tag for item in self.tagged)
 
+    @property
+    def hides_states(self) -> bool:
+        """Whether of any connection it is not known whether it is in use."""
+        return any(item.hidden for item in self.tagged)
+
 
 def tagged(rows: Iterable[Backends]) -> tuple[Tagged, ...]:
     """The connections among a server's or a pooler's that carry a tag."""
     found = ((read_tag(row.application), row) for row in rows)
-    return tuple(Tagged(tag, row.address, row.connections) for tag, row in found if tag is not None)
+    return tuple(
+        Tagged(tag, row.address, row.connections, row.active, row.hidden)
+        for tag, row in found
+        if tag is not None
+    )

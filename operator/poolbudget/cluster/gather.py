@@ -15,6 +15,7 @@ from poolbudget.capacity.sightings import Sighting
 from poolbudget.cluster import config_map, paths
 from poolbudget.cluster.api import MANAGER, Object, Reader
 from poolbudget.cluster.config_map import BudgetReference
+from poolbudget.cluster.demand import Loads, with_loads
 from poolbudget.cluster.in_place import is_in_place, sight
 from poolbudget.cluster.ledger import read_ledger
 from poolbudget.cluster.neighbours import read_siblings, share_of, with_shares
@@ -39,7 +40,8 @@ class Context:
 
     `read_pods` gives the pods of the PoolBudget's namespace; with `is_complete` none can be missing.
     `now` is in seconds since 1970, just before the PoolBudget itself was read. `sighting` is what pods say
-    of themselves in the database, and `acknowledged` what they were seen to have applied before.
+    of themselves in the database, and `acknowledged` what they were seen to have applied before. `loads` is
+    what they have in use.
     """
 
     read_pods: Callable[[], Awaitable[list[PodRecord]]]
@@ -51,6 +53,7 @@ class Context:
     now: float
     sighting: Sighting | None = None
     acknowledged: Mapping[str, int] = field(default_factory=dict)
+    loads: Loads = field(default_factory=Loads)
 
 
 async def gather(reader: Reader, manifest: Object, spec: PoolBudgetSpec, context: Context) -> Observed:
@@ -90,7 +93,8 @@ async def gather(reader: Reader, manifest: Object, spec: PoolBudgetSpec, context
         now=context.now,
         sight=sight(context.sighting, budget.namespace, budget.name, pods, context.acknowledged),
     )
-    planned = tuple(with_strangers(found, (*targets(found), *former_targets(found))))
+    known = with_strangers(found, (*targets(found), *former_targets(found)))
+    planned = tuple(with_loads(known, spec, context.loads, manifest, found.sight, found.usable))
     readers, histories = found.readers(), list(found.histories.values())
     assumptions, now = context.assumptions, context.now
     return Observed(

@@ -27,13 +27,15 @@ class Sight:
     `time` is when that was looked at (seconds since 1970), None where nobody has. `acknowledged` are the
     revisions that all pools of a pod were once seen to have applied, by uid: shares only grow newer, so that
     stays true when a connection is gone or has been reset. `unexplained` are connections that name a pod and
-    come from another one's address: they count, and say nothing.
+    come from another one's address: they count, and say nothing. `hides_states`: the server does not show
+    whether they are in use.
     """
 
     time: float | None = None
     tagged: Mapping[str, tuple[Tagged, ...]] = field(default_factory=dict)
     acknowledged: Mapping[str, int] = field(default_factory=dict)
     unexplained: Mapping[str, int] = field(default_factory=dict)
+    hides_states: bool = False
 
     def applied(self, uid: str, cost: PodCost) -> Applied:
         """What one pod says. A process that is not seen has not applied anything, as far as is known."""
@@ -80,7 +82,8 @@ def sight(
             found[row.tag.pod] = (*found.get(row.tag.pod, ()), row)
         else:
             unexplained[row.tag.pod] += row.connections
-    return Sight(sighting.time, found, acknowledged, unexplained)
+    hides = any(row.hidden for rows in found.values() for row in rows)
+    return Sight(sighting.time, found, acknowledged, unexplained, hides)
 
 
 def following(

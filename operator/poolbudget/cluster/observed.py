@@ -116,6 +116,10 @@ class Observed:
                     found[pod.uid] = revision
         return found
 
+    def loads(self) -> dict[TargetKey, float]:
+        """The load of each target that its share goes by."""
+        return {target.key: target.load for target in self.inputs.targets if target.load is not None}
+
     @functools.cached_property
     def charges(self) -> Mapping[str, Charge]:
         """The charge of each pod, by uid."""

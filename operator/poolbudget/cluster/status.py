@@ -119,12 +119,19 @@ def _target_status(facts: Facts, target: TargetPlan) -> dict[str, Any]:
             "maxOverflow": None if sizes is None else sizes.max_overflow,
             "allocated": target.allocated,
             "fairCap": target.fair_cap,
+            "load": _load(facts, target.key),
             "configMapName": None if spec is None else spec.config_map_name,
             "sum": target.arithmetic if spec is not None else f"{target.arithmetic}, no longer a target",
             "overridden": _overridden(facts, target.key),
             **_forecast_status(facts, target.key),
         }
     )
+
+
+def _load(facts: Facts, key: TargetKey) -> str | None:
+    """A decimal as text: the API conventions know no fractions."""
+    load = next((item.load for item in facts.observed.inputs.targets if item.key == key), None)
+    return None if load is None else f"{load:.1f}"
 
 
 def _overridden(facts: Facts, key: TargetKey) -> list[str] | None:

@@ -34,6 +34,7 @@ CHECKS = (
     Check("PB304", _ERROR, workload.missing_key),
     Check("PB305", _ERROR, workload.no_share),
     Check("PB306", _WARNING, workload.unseen),
+    Check("PB307", _WARNING, workload.unmeasured),
     Check("PB401", _WARNING, server.past_the_pooler),
     Check("PB402", _WARNING, server.long_transactions),
     Check("PB403", _INFO, server.no_monitor),

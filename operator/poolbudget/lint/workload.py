@@ -11,6 +11,7 @@ from poolbudget.cluster.pod_annotation import annotation_of, followed_by
 from poolbudget.cluster.references import environment_references, volume_references
 from poolbudget.planning.inputs import UpdateMode
 from poolbudget.recipes.render import rendered
+from poolbudget.resource.spec import ShareBy
 from poolbudget.resource.target import TargetSpec
 
 Found = Iterator[tuple[str, str]]
@@ -101,6 +102,20 @@ def unseen(facts: Facts) -> Found:
     for spec, _ in _read_targets(facts):
         if reason is not None and spec.update_mode is UpdateMode.IN_PLACE:
             yield str(spec.key), f"treated as updateMode Initial: {reason}"
+
+
+def unmeasured(facts: Facts) -> Found:
+    """PB307: shares are to go by demand, and nobody can see what is in use, so that they go by weight."""
+    observed = facts.observed
+    if observed.spec.share_by is not ShareBy.DEMAND:
+        return
+    if observed.spec.endpoint.pooler.shares_connections:
+        reason = "behind a pooler that shares connections the database does not show what pods have in use"
+    elif observed.sight.hides_states:
+        reason = "the probe's role is not shown what others' connections do: GRANT pg_monitor to it"
+    else:
+        return
+    yield "spec.shareBy", f"shares go by weight: {reason}"
 
 
 def missing_key(facts: Facts) -> Found:

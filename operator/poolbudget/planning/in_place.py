@@ -225,10 +225,11 @@ class PodPlan:
         return not self.is_pinned and self.sizes.cap < self.final_cap
 
 
-def final_claims(target: Target, missing: int, limit: int) -> list[Claim]:
+def final_claims(target: Target, missing: int, limit: int, load: float | None = None) -> list[Claim]:
     """The claims of a target's pods in the end: what they hold beyond their share does not count.
 
-    In the order of `_adjustable`; the last ones stand for `missing` pods that are asked for and not there.
+    In the order of `adjustable`; the last ones stand for `missing` pods that are asked for and not there.
+    `load` is what each pool has in use, None where shares do not go by that.
     """
     bounds = target.bounds
     if not target.is_in_place:
@@ -236,16 +237,18 @@ def final_claims(target: Target, missing: int, limit: int) -> list[Claim]:
     claims = [
         Claim(bounds.floor, bounds.floor, bounds.weight, (), pod.charge.connections)
         if pod.share is not None and pod.share.is_pinned
-        else Claim(bounds.floor, limit, bounds.weight, (Group(1, _cost(target, pod)),))
+        else Claim(bounds.floor, limit, bounds.weight, (Group(1, _cost(target, pod)),), load=load)
         for pod in adjustable(target)
     ]
     if missing:
         # One by one: their shares may differ by one as well.
-        claims += [Claim(bounds.floor, limit, bounds.weight, (Group(1, bounds.pod_cost),))] * missing
+        claims += [
+            Claim(bounds.floor, limit, bounds.weight, (Group(1, bounds.pod_cost),), load=load)
+        ] * missing
     return claims
 
 
-def present_claims(target: Target, finals: Sequence[int]) -> list[Claim]:
+def present_claims(target: Target, finals: Sequence[int], load: float | None = None) -> list[Claim]:
     """The claims of a target's pods as things are: what they hold is theirs until they say otherwise."""
     bounds = target.bounds
     claims = []
@@ -254,7 +257,7 @@ def present_claims(target: Target, finals: Sequence[int]) -> list[Claim]:
         pinned = pod.share is not None and pod.share.is_pinned
         most = told if pinned else max(told, final)
         held = max(pod.charge.connections, cost.at(told))
-        claims.append(Claim(told, most, bounds.weight, (Group(1, cost, held),)))
+        claims.append(Claim(told, most, bounds.weight, (Group(1, cost, held),), load=load))
     return claims
 
 

@@ -306,7 +306,8 @@ class Target:
 
     A former target is one that the PoolBudget no longer names: nothing is published for it, and what its
     pods hold counts until they are gone. For one that is off the plan only says what it would publish. Pods
-    of one that is in place follow shares of their own while they run.
+    of one that is in place follow shares of their own while they run. `load` is how many connections its pods
+    have in use, all together, None where shares do not go by that.
     """
 
     key: TargetKey
@@ -317,6 +318,7 @@ class Target:
     is_former: bool = False
     is_off: bool = False
     is_in_place: bool = False
+    load: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,10 +7,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
+from poolbudget.planning.demand import dealt_caps, load_per_pool
 from poolbudget.planning.expected import ComingPods, coming_pods
 from poolbudget.planning.in_place import PodPlan, final_claims, pod_plans, present_claims
 from poolbudget.planning.inputs import Inputs, PodStage, PoolSizes, Target, TargetKey
-from poolbudget.planning.shares import Claim, Group, fair_caps
+from poolbudget.planning.shares import Claim, Group
 from poolbudget.planning.sizes import split_cap
 from poolbudget.planning.words import sum_in_words, target_in_words
 
@@ -128,11 +129,14 @@ def plan(inputs: Inputs) -> Plan:
     else:
         reserve = _reserve(inputs.usable, inputs.targets, coming)
         free = inputs.usable - reserve
-        wishes = [_claim_afresh(*item, free) for item in zip(inputs.targets, coming, strict=True)]
-        fair_shares = fair_caps(free, wishes)
+        loads = [
+            load_per_pool(target, item.missing) for target, item in zip(inputs.targets, coming, strict=True)
+        ]
+        wishes = [_claim_afresh(*item, free) for item in zip(inputs.targets, coming, loads, strict=True)]
+        fair_shares = dealt_caps(free, wishes)
         claims = [_claim(*item) for item in zip(inputs.targets, coming, fair_shares, strict=True)]
-        finals = _finals(inputs, coming, claims, free)
-        nows = [present_claims(target, caps) for target, caps in zip(inputs.targets, finals, strict=True)]
+        finals = _finals(inputs, coming, loads, claims, free)
+        nows = [present_claims(*item) for item in zip(inputs.targets, finals, loads, strict=True)]
         starts_now, caps_now = _dealt(free, claims, nows)
         shares = [
             pod_plans(target, final, now, percent, may_grow)
@@ -146,7 +150,11 @@ def plan(inputs: Inputs) -> Plan:
 
 
 def _finals(
-    inputs: Inputs, coming: Sequence[ComingPods], claims: Sequence[Claim], free: int
+    inputs: Inputs,
+    coming: Sequence[ComingPods],
+    loads: Sequence[float | None],
+    claims: Sequence[Claim],
+    free: int,
 ) -> list[list[int]]:
     """The cap of each pod that can be told one, once everybody has given up what is too much.
 
@@ -159,8 +167,8 @@ def _finals(
         if target.is_in_place
     )
     pods = [
-        final_claims(target, item.missing + _without_node(target), _limit(target, usable))
-        for target, item in zip(inputs.targets, coming, strict=True)
+        final_claims(target, item.missing + _without_node(target), _limit(target, usable), load)
+        for target, item, load in zip(inputs.targets, coming, loads, strict=True)
     ]
     return _dealt(usable, claims, pods)[1]
 
@@ -169,7 +177,7 @@ def _dealt(
     free: int, claims: Sequence[Claim], pods: Sequence[Sequence[Claim]]
 ) -> tuple[list[int], list[list[int]]]:
     """Fair caps of targets and of single pods, all dealt out of the same connections."""
-    caps = fair_caps(free, [*claims, *(claim for group in pods for claim in group)])
+    caps = dealt_caps(free, [*claims, *(claim for group in pods for claim in group)])
     of_pods, at = [], len(claims)
     for group in pods:
         of_pods.append(caps[at : at + len(group)])
@@ -236,13 +244,13 @@ def _limit(target: Target, usable: int) -> int:
     return max(target.bounds.floor, most)
 
 
-def _claim_afresh(target: Target, coming: ComingPods, usable: int) -> Claim:
+def _claim_afresh(target: Target, coming: ComingPods, load: float | None, usable: int) -> Claim:
     """The claim of a target as if its pods started anew, nothing held by anybody."""
     bounds = target.bounds
     expected = coming.missing if target.is_in_place else coming.starting
     pods = 0 if target.is_former else _staying(target) + expected
     groups = (Group(pods, bounds.pod_cost),) if pods else ()
-    return Claim(bounds.floor, _limit(target, usable), bounds.weight, groups)
+    return Claim(bounds.floor, _limit(target, usable), bounds.weight, groups, load=load)
 
 
 def _claim(target: Target, coming: ComingPods, fair_cap: int) -> Claim:

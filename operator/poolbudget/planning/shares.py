@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import heapq
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from poolbudget.planning.inputs import PodCost
+
+_HAIR = 1e-9
+"""What is lost to rounding, in connections."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,14 +45,26 @@ class Group:
 class Claim:
     """A target's claim: all of its pods are told the same cap, between `floor` and `limit`.
 
-    `fixed` is held in any case, by pods that will not read another cap.
+    `fixed` is held in any case, by pods that will not read another cap. Where `base` is given, what counts
+    as fair begins there: caps are compared by how far they are above it, divided by the weight. `load` is
+    what each of its pools has in use, None where that does not matter.
     """
 
     floor: int
     limit: int
-    weight: int
+    weight: float
     groups: tuple[Group, ...]
     fixed: int = 0
+    base: float = 0.0
+    load: float | None = None
+
+    def level(self, cap: float) -> float:
+        """How high a cap stands, in the unit that is made equal for all."""
+        return (cap - self.base) / self.weight
+
+    def cap(self, level: float) -> float:
+        """The cap at a level."""
+        return self.base + level * self.weight
 
     def at(self, cap: int) -> int:
         """Connections of the whole claim at a cap."""
@@ -87,12 +103,12 @@ def _whole_caps(level: float, claims: Sequence[Claim]) -> list[int]:
     Rounded down one by one, a claim of large weight would be ahead of others by what it lost least, and
     that would be missing where somebody lower needs it.
     """
-    rounded = [(int(level * claim.weight), claim.weight, claim.limit) for claim in claims]
-    open_ones = [(cap / weight, cap, weight) for cap, weight, limit in rounded if cap < limit]
+    rounded = [(claim, int(claim.cap(level))) for claim in claims]
+    open_ones = [claim.level(cap) for claim, cap in rounded if cap < claim.limit]
     if not open_ones:
         return [claim.limit for claim in claims]
-    _, lowest, per = min(open_ones)
-    return [min(max(-(-lowest * claim.weight // per), claim.floor), claim.limit) for claim in claims]
+    lowest = min(open_ones)
+    return [min(max(math.ceil(claim.cap(lowest) - _HAIR), claim.floor), claim.limit) for claim in claims]
 
 
 def _water_level(free: int, claims: Sequence[Claim]) -> float:
@@ -102,25 +118,26 @@ def _water_level(free: int, claims: Sequence[Claim]) -> float:
     the claim's limit; between two such points the use grows in a straight line. Slightly
     underestimated, so that rounding never overshoots.
     """
-    turns: list[tuple[float, int]] = []
+    turns: list[tuple[float, float]] = []
     for claim in claims:
         for group in claim.groups:
             begin = max(float(claim.floor), group.filled_from())
             if begin < claim.limit:
-                turns.append((begin / claim.weight, group.slope * claim.weight))
-                turns.append((claim.limit / claim.weight, -group.slope * claim.weight))
+                turns.append((claim.level(begin), group.slope * claim.weight))
+                turns.append((claim.level(claim.limit), -group.slope * claim.weight))
     turns.sort()
-    level, slope, left = 0.0, 0, float(free)
+    level, slope, left = turns[0][0] if turns else 0.0, 0.0, float(free)
     for turn, change in turns:
-        if slope > 0:
+        if slope > _HAIR:
             needed = (turn - level) * slope
             if needed >= left:
-                return (level + left / slope) * (1 - 1e-9)
+                level += left / slope
+                return level - abs(level) * _HAIR
             left -= needed
         level = turn
         slope += change
     # Everybody is full; claims that cost nothing more have no turn of their own.
-    return max((claim.limit / claim.weight for claim in claims), default=0.0)
+    return max((claim.level(claim.limit) for claim in claims), default=0.0)
 
 
 def _deal_remainder(usable: int, claims: Sequence[Claim], caps: list[int]) -> None:
@@ -146,4 +163,4 @@ def _deal_remainder(usable: int, claims: Sequence[Claim], caps: list[int]) -> No
 
 def _turn(claim: Claim, cap: int, position: int) -> tuple[float, int, int, int, int]:
     """Who comes first when a remainder is dealt, and what the next connection per pool costs."""
-    return cap / claim.weight, claim.step(cap), claim.limit, claim.floor, position
+    return claim.level(cap), claim.step(cap), claim.limit, claim.floor, position

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from typing import Annotated
 
 from pydantic import ConfigDict, Field
@@ -11,6 +12,13 @@ from poolbudget.resource.capacity import Capacity, Reserved
 from poolbudget.resource.endpoint import Endpoint
 from poolbudget.resource.model import MAX_TARGETS, Model, list_map, rules
 from poolbudget.resource.target import TargetSpec
+
+
+class ShareBy(StrEnum):
+    """By what connections are shared out among the targets."""
+
+    WEIGHT = "Weight"
+    DEMAND = "Demand"
 
 
 class PoolBudgetSpec(Model):
@@ -30,6 +38,11 @@ class PoolBudgetSpec(Model):
                 "message": "pods that are InPlace say in the database what they have applied, and somebody "
                 "has to look: give the PoolBudget a capacity.probe",
             },
+            {
+                "rule": "self.shareBy != 'Demand' || self.targets.all(t, t.updateMode == 'InPlace')",
+                "message": "shares that go by demand change while pods run: set updateMode InPlace for every "
+                "target, or shareBy Weight",
+            },
         )
     )
 
@@ -40,6 +53,11 @@ class PoolBudgetSpec(Model):
         default=ReserveFor.NEXT_STEP,
         description="Pods to keep room for before they exist. CurrentPods: none. NextStep: what one "
         "step of the HorizontalPodAutoscaler may add. MaxReplicas: as many as it may ever ask for.",
+    )
+    share_by: ShareBy = Field(
+        default=ShareBy.WEIGHT,
+        description="How connections are shared out. Weight: evenly, times the targets' weights. Demand: "
+        "first as many as are in use, as the probe sees, then the rest where waiting falls the most.",
     )
     pool_size_percent: Annotated[int, Field(ge=1, le=100)] = Field(
         default=70, description="Part of a pod's share that becomes pool_size; the rest is max_overflow."

@@ -143,6 +143,10 @@ class TargetStatus(Model):
     fair_cap: int | None = Field(
         default=None, description="Fair pool_size + max_overflow of each of its pools."
     )
+    load: Annotated[str, Field(pattern=r"^[0-9]+(\.[0-9])?$", max_length=16)] | None = Field(
+        default=None,
+        description="Connections that its pods have in use, as shares by demand are worked out with.",
+    )
     config_map_name: str | None = Field(default=None, description="The ConfigMap to read.")
     rollout_worst: int | None = Field(
         default=None,

@@ -199,9 +199,11 @@ class Controller:
             now=now,
             sighting=self.prober.sighting(key),
             acknowledged=self._acknowledged.get(key, {}),
+            loads=self.prober.loads.loads(key),
         )
         observed = await gather(self._api, manifest, spec, context)
         self._acknowledged[key] = observed.acknowledged()
+        self.prober.loads.used(key, observed.loads())
         return observed
 
     def _own(self, key: BudgetKey) -> Own:

@@ -26,9 +26,10 @@ from poolbudget.resource.capacity import Probe
 from poolbudget.resource.conditions import Reason
 from poolbudget.resource.model import SecretKeyRef
 from poolbudget.resource.quantities import seconds
-from poolbudget.resource.spec import PoolBudgetSpec
+from poolbudget.resource.spec import PoolBudgetSpec, ShareBy
 from poolbudget.runtime import clock
 from poolbudget.runtime.index import BudgetKey
+from poolbudget.runtime.loads import LOOK, LoadTracker
 
 logger = logging.getLogger(__name__)
 
@@ -100,6 +101,7 @@ class Prober:
         self._sightings: dict[BudgetKey, Sighting] = {}
         self._attention: dict[BudgetKey, float] = {}
         self._attended: dict[BudgetKey, asyncio.Event] = {}
+        self.loads = LoadTracker()
 
     def reading(self, key: BudgetKey) -> Reading:
         """The last reading; empty before the first answer."""
@@ -134,6 +136,9 @@ class Prober:
         if spec.capacity.probe is None:
             self.forget(key)
             return
+        by_demand = spec.share_by is ShareBy.DEMAND and not spec.endpoint.pooler.shares_connections
+        if self.loads.measure(key, by_demand):
+            self._attended.setdefault(key, asyncio.Event()).set()
         admin = spec.endpoint.pooler.admin_url_secret_key_ref
         by_console = spec.endpoint.pooler.shares_connections and admin is not None
         asked = Asked(spec.capacity.probe, spec.endpoint.host, admin, by_console, last, last_others)
@@ -153,6 +158,7 @@ class Prober:
         self._sightings.pop(key, None)
         self._attention.pop(key, None)
         self._attended.pop(key, None)
+        self.loads.forget(key)
         current = self._tasks.pop(key, None)
         if current is not None:
             current[1].cancel()
@@ -195,25 +201,33 @@ class Prober:
         attended = self._attended.setdefault(key, asyncio.Event())
         failures = 0
         while (left := ends - loop.time()) > 0:
-            stirred = self._attention.get(key)
+            pause = self._pause(key)
             attended.clear()
-            if stirred is not None:
-                pause = _CLOSE_LOOK if loop.time() < stirred + _CLOSE_FOR else _SECOND_LOOK
+            if pause is not None:
                 left = min(left, pause * 2 ** min(failures, _MOST_DOUBLINGS))
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(left):
                     await attended.wait()
-            if key in self._attention and loop.time() < ends and isinstance(question, Question):
+            if self._pause(key) is not None and loop.time() < ends and isinstance(question, Question):
                 began = clock.now()
                 answer = await self._ask(key, child, replace(question, tags_only=True))
                 failures = failures + 1 if answer.tagged is None else 0
                 self._see(key, answer, began)
+
+    def _pause(self, key: BudgetKey) -> float | None:
+        """Seconds until the next look at what pods say; None where that is not wanted."""
+        stirred = self._attention.get(key)
+        if stirred is None:
+            return LOOK if key in self.loads.measured else None
+        return _CLOSE_LOOK if asyncio.get_running_loop().time() < stirred + _CLOSE_FOR else _SECOND_LOOK
 
     def _see(self, key: BudgetKey, answer: Answer, began: float) -> None:
         if answer.tagged is None:
             return
         before, now = self._sightings.get(key), Sighting(began, answer.tagged)
         self._sightings[key] = now
+        if self.loads.observe(key, now):
+            self._changed(key)
         if before is None or before.essence != now.essence:
             if key in self._attention:
                 self._stir(key)

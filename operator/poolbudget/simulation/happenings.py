@@ -10,7 +10,7 @@ from poolbudget.planning.expected import next_step
 from poolbudget.simulation.engine import Simulation
 from poolbudget.simulation.kubernetes import Kubernetes
 from poolbudget.simulation.operator import SimulatedOperator
-from poolbudget.simulation.scenario import Action, Faults, Scenario
+from poolbudget.simulation.scenario import Action, Churn, Faults, Scenario
 from poolbudget.simulation.world import SimulatedTarget, World
 
 BEFORE_ROLLOUT = 5.0
@@ -114,6 +114,9 @@ class Happenings:
 
     def _change_spec(self) -> None:
         self._world.change_spec()
+        self._tell_operators()
+
+    def _tell_operators(self) -> None:
         for operator in self._operators:
             operator.hear(None)
 
@@ -124,16 +127,27 @@ class Happenings:
         for target in self._world.targets.values():
             if simulation.chance(churn.scaling):
                 self._scale_at_random(target)
+            if churn.load and simulation.chance(churn.load):
+                self._change_load(target)
             if simulation.chance(churn.rollout):
                 self.changes += 1
                 self._kubernetes.roll_out(target)
-            for pod in self._world.pods_of(target.model.name):
-                if simulation.chance(churn.crash):
-                    self.restarts += 1
-                    self._kubernetes.crash(pod)
-                if simulation.chance(churn.delete):
-                    self._kubernetes.delete(pod)
+            self._churn_pods(target, churn)
         simulation.after(churn.every, self._churn)
+
+    def _churn_pods(self, target: SimulatedTarget, churn: Churn) -> None:
+        for pod in self._world.pods_of(target.model.name):
+            if self._simulation.chance(churn.crash):
+                self.restarts += 1
+                self._kubernetes.crash(pod)
+            if self._simulation.chance(churn.delete):
+                self._kubernetes.delete(pod)
+
+    def _change_load(self, target: SimulatedTarget) -> None:
+        self.changes += 1
+        target.load = round(self._simulation.between((0.0, float(self._world.usable))), 1)
+        self._simulation.note(f"{target.model.name}: {target.load} connections in use")
+        self._tell_operators()
 
     def _scale_at_random(self, target: SimulatedTarget) -> None:
         """To any number within the autoscaler's bounds, upward as far as one step goes."""

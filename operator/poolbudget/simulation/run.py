@@ -141,7 +141,9 @@ class Run:
     def afresh(self) -> dict[str, PoolSizes]:
         """What another run publishes that begins where this one has ended, and in which nothing happens."""
         targets = [
-            item.model.model_copy(update={"replicas": item.desired, "workers": item.bounds.workers})
+            item.model.model_copy(
+                update={"replicas": item.desired, "workers": item.bounds.workers, "load": item.load}
+            )
             for item in self.world.targets.values()
             if item.is_bound
         ]

@@ -52,7 +52,8 @@ class TargetModel(_Model):
     """A Deployment and how its pods behave. Times are ranges in seconds.
 
     One that does not replace at once creates a pod only when its predecessor is gone, as a StatefulSet. Pods
-    of one that is in place follow shares of their own while they run.
+    of one that is in place follow shares of their own while they run. With a `load`, shares go by demand: so
+    many connections all pods of the target have in use.
     """
 
     name: str
@@ -70,6 +71,7 @@ class TargetModel(_Model):
     replaces_at_once: bool = True
     in_place: bool = False
     start_per_pool: int = 1
+    load: float | None = None
     min_ready_seconds: int = 0
     starting: Range = (0.5, 10.0)
     ready: Range = (0.2, 2.0)
@@ -124,13 +126,17 @@ class Action(_Model):
 
 
 class Churn(_Model):
-    """Scaling, rollouts and crashes at random: chances per target every so many seconds."""
+    """Scaling, rollouts and crashes at random: chances per target every so many seconds.
+
+    `load` is the chance that another number of connections is in use.
+    """
 
     every: float = 15.0
     scaling: float = 0.25
     rollout: float = 0.05
     crash: float = 0.05
     delete: float = 0.02
+    load: float = 0.0
 
 
 class Faults(_Model):

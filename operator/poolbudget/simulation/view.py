@@ -141,6 +141,7 @@ def _target(item: SimulatedTarget, found: Found, pods: Mapping[str, list[Pod]]) 
         published=None if live is None else live.sizes,
         is_former=not item.is_bound,
         is_in_place=item.model.in_place and item.is_bound,
+        load=item.load if item.is_bound else None,
     )
 
 

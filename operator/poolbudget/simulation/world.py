@@ -99,6 +99,7 @@ class SimulatedTarget:
     template: int = 1
     is_bound: bool = True
     created_pods: int = 0
+    load: float | None = None
 
     @property
     def key(self) -> TargetKey:
@@ -255,5 +256,8 @@ class World:
 
 def new_world(scenario: Scenario) -> World:
     """The world before anything has happened."""
-    targets = {item.name: SimulatedTarget(item, item.bounds(), item.replicas) for item in scenario.targets}
+    targets = {
+        item.name: SimulatedTarget(item, item.bounds(), item.replicas, load=item.load)
+        for item in scenario.targets
+    }
     return World(scenario=scenario, usable=scenario.usable - scenario.others, targets=targets)
