@@ -11,11 +11,14 @@ import pytest
 from poolbudget.planning import in_place
 from poolbudget.planning.in_place import Grant, Told
 from poolbudget.planning.inputs import Applied, Pod
+from poolbudget.planning.plan import Plan
 from poolbudget.simulation import view
-from poolbudget.simulation.pools import DatabaseView, Pools
+from poolbudget.simulation.pools import Pools
 from poolbudget.simulation.run import Policy, Run
 from poolbudget.simulation.scenario import Scenario, builtin, parse
 from poolbudget.simulation.suite import schedule
+from poolbudget.simulation.surroundings import SimulatedSurroundings
+from poolbudget.simulation.view import View
 from poolbudget.simulation.world import Pool, SimulatedPod, World
 
 NAMES = ("in-place", "in-place-churn")
@@ -85,18 +88,19 @@ def nobody_has_ended(*_: Any) -> list[tuple[str, Pod]]:
     return []
 
 
-def without_connections(found: DatabaseView, *arguments: Any) -> Applied:
-    applied = APPLIED(found, *arguments)
-    return Applied(applied.revision, applied.cap, 0)
-
-
 def say_at_once(pools: Pools, pod: SimulatedPod, pool: Pool, grant: Grant) -> None:
     OBEY(pools, pod, pool, grant)
     if pool in pod.pools and pool.revision == grant.revision:
         pool.said = max(pool.said, (pool.revision, pool.cap))
 
 
-APPLIED, OBEY = DatabaseView.applied, Pools._obey
+def go_back(pools: Pools, pod: SimulatedPod, pool: Pool, grant: Grant) -> None:
+    if pool in pod.pools:
+        pool.revision = min(pool.revision, grant.revision - 1)
+    OBEY(pools, pod, pool, grant)
+
+
+OBEY = Pools._obey
 
 
 @pytest.mark.parametrize(
@@ -105,11 +109,13 @@ APPLIED, OBEY = DatabaseView.applied, Pools._obey
         (in_place, "still_obeyed", only_the_newest),
         (view, "_ended", nobody_has_ended),
         (Pools, "_obey", say_at_once),
+        (Pools, "_obey", go_back),
     ],
     ids=[
         "only the share told last is charged",
         "a pod's charge ends with its processes",
         "a share is said to be applied before the connections fit",
+        "an older share is obeyed again",
     ],
 )
 def test_each_guard_is_needed(
@@ -117,3 +123,42 @@ def test_each_guard_is_needed(
 ) -> None:
     monkeypatch.setattr(where, what, instead)
     assert exceeds("in-place", range(8)) or exceeds("in-place-churn", range(12))
+
+
+FROZEN = """
+name: frozen
+usable: 155
+duration: 150
+targets:
+- name: api
+  replicas: 3
+  autoscaler: {minReplicas: 3, maxReplicas: 6}
+  terminating: [0.5, 3]
+  inPlace: true
+actions:
+- {at: 40, do: freeze, to: 1}
+- {at: 60, do: scale, to: 6}
+"""
+
+
+def beside_a_frozen_pod() -> tuple[float, bool]:
+    """What is open in the end, as a part of usable, and whether any pod is still to grow."""
+    run = Run(parse(FROZEN, "here"), Policy.POOLBUDGET, 1)
+    waits = []
+    watching = run.operators[0]._in_force
+
+    def watch(seen: View, decided: Plan, made: SimulatedSurroundings) -> None:
+        waits.append(any(share.waits_to_grow for share in decided.shares))
+        watching(seen, decided, made)
+
+    run.operators[0]._in_force = watch  # type: ignore[method-assign]
+    assert run.play(aftermath=False).overruns == 0
+    return run.world.open / run.world.usable, waits[-1]
+
+
+def test_a_pod_that_says_nothing_is_dealt_around(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It keeps what it may hold, and the others share the rest; else they would wait for it forever."""
+    open_, waits = beside_a_frozen_pod()
+    assert (open_ >= 0.95, waits) == (True, False)
+    monkeypatch.setattr(in_place, "is_pinned", lambda *_: False)
+    assert beside_a_frozen_pod()[1]

@@ -10,105 +10,38 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
 
 from poolbudget.cluster import paths
 from poolbudget.cluster.api import CONFLICT, UNPROCESSABLE, Api, ApiError, Object
 from poolbudget.cluster.observed import Observed
 from poolbudget.cluster.pod_annotation import annotation_of, grant_text, shares_of
 from poolbudget.cluster.pod_records import PodRecord
-from poolbudget.planning.in_place import (
-    PATIENCE,
-    Grant,
-    is_acknowledged,
-    next_grant,
-    touch_due,
-    touches_until,
-)
-from poolbudget.planning.inputs import Applied, Charge, Pod, PoolSizes, TargetKey
+from poolbudget.planning.inputs import TargetKey
 from poolbudget.planning.plan import Plan
+from poolbudget.planning.telling import Telling, to_repeat, to_tell, to_touch
 
 
-@dataclass(frozen=True, slots=True)
-class PodChange:
-    """A pod that has to be told something. `before` is the cap that it has at least."""
-
-    target: TargetKey
-    record: PodRecord
-    grant: Grant
-    before: int
-
-    @property
-    def raises(self) -> bool:
-        """Whether the pod may open more than before."""
-        return self.grant.sizes.cap > self.before
-
-
-def pod_changes(observed: Observed, plan: Plan, now: float) -> list[PodChange]:
-    """The pods that the plan tells something, each with what is to stand in its annotation."""
+def pod_changes(observed: Observed, plan: Plan, now: float) -> list[Telling]:
+    """The pods that a plan tells something."""
     revision = observed.next_revision(now)
-    result = []
-    for target in observed.inputs.targets:
-        pods = {pod.uid: pod for pod in target.pods}
-        for share in plan.target(target.key).shares:
-            if share.changes:
-                pod, old = pods[share.uid], observed.grants.get(share.uid)
-                grant = next_grant(old, pod.charge, _applied(pod), revision, share.sizes, now, share.cost)
-                result.append(PodChange(target.key, observed.pods[share.uid], grant, share.before))
-    return result
+    return to_tell(observed.inputs.targets, plan, observed.grants, revision, now)
 
 
-def overdue(observed: Observed, plan: Plan, now: float) -> tuple[list[PodChange], float | None]:
-    """The annotations to write once more since nobody has obeyed them, and when to look again for that.
-
-    Only where the database was seen since: while nobody can look, nobody has failed to answer.
-    """
-    result, waits = [], []
-    for target in observed.inputs.targets:
-        changing = {share.uid for share in plan.target(target.key).shares if share.changes}
-        for pod in target.pods:
-            grant = observed.grants.get(pod.uid)
-            if grant is None or not pod.is_adjustable or pod.uid in changing:
-                continue
-            if is_acknowledged(grant, _applied(pod)):
-                continue
-            if now < grant.time + PATIENCE:
-                waits.append(grant.time + PATIENCE - now)
-            due, seen = touch_due(grant), observed.sight.time
-            if now >= due and seen is not None and seen > grant.time:
-                touched = replace(grant, touched=touches_until(grant, now))
-                result.append(PodChange(target.key, observed.pods[pod.uid], touched, grant.sizes.cap))
-            elif now < due:
-                waits.append(due - now)
-    return result, min(waits, default=None)
+def overdue(observed: Observed, plan: Plan, now: float) -> tuple[list[Telling], float | None]:
+    """The annotations to write once more since nobody has obeyed them, and when to look again for that."""
+    return to_repeat(observed.inputs.targets, plan, observed.grants, observed.sight.time, now)
 
 
-def _applied(pod: Pod) -> Applied:
-    return Applied() if pod.share is None else pod.share.applied
-
-
-def touched_pods(observed: Observed, key: TargetKey, now: float) -> Iterator[PodChange]:
-    """Every pod that follows a share, told what it was told already: a write under way is refused then.
-
-    Whatever became of the pod or of its target since the claim: it may still obey. One that was told nothing
-    is told the least there is.
-    """
-    revision, charges = observed.next_revision(now), observed.charges
-    for record in observed.pods.values():
-        if not record.may_hold:
-            continue
-        grant = observed.grants.get(record.uid)
-        if grant is None:
-            charge = charges.get(record.uid, Charge(0))
-            grant = next_grant(None, charge, Applied(), revision, PoolSizes(1, 0), now)
-        else:
-            grant = replace(grant, touched=grant.touched + 1)
-        yield PodChange(key, record, grant, grant.sizes.cap)
+def touched_pods(observed: Observed, key: TargetKey, now: float) -> list[Telling]:
+    """Every pod that follows a share and may still obey, told the same once more."""
+    uids = (record.uid for record in observed.pods.values() if record.may_hold)
+    revision = observed.next_revision(now)
+    return to_touch(key, uids, observed.charges, observed.grants, revision, now)
 
 
 async def tell(
-    api: Api, observed: Observed, changes: Sequence[PodChange]
-) -> tuple[list[PodChange], list[tuple[PodChange, ApiError]]]:
+    api: Api, observed: Observed, changes: Sequence[Telling]
+) -> tuple[list[Telling], list[tuple[Telling, ApiError]]]:
     """Write annotations at the same time; returns those that went through, and the others' errors."""
     answers = await asyncio.gather(
         *(_write(api, observed, change) for change in changes), return_exceptions=True
@@ -124,8 +57,8 @@ async def tell(
     return written, failed
 
 
-async def _write(api: Api, observed: Observed, change: PodChange) -> None:
-    record, budget = change.record, observed.reference.name
+async def _write(api: Api, observed: Observed, change: Telling) -> None:
+    record, budget = observed.pods[change.uid], observed.reference.name
     path = paths.pod(record.namespace, record.name)
     try:
         operations = _operations(record, budget, grant_text(change.grant))
@@ -161,7 +94,7 @@ def _operations(record: PodRecord, budget: str, text: str) -> list[Object]:
     ]
 
 
-def in_words(changes: Iterable[PodChange]) -> Iterator[str]:
+def in_words(changes: Iterable[Telling]) -> Iterator[str]:
     """What was told, such as `Deployment/api: 3 pods 51 -> 13, 9 pods new -> 13`."""
     by_target: dict[TargetKey, Counter[tuple[str, int]]] = {}
     for change in changes:

@@ -11,10 +11,11 @@ from poolbudget.cluster.api import Api, ApiError, Object
 from poolbudget.cluster.apply import Change, Written, changes, touch, write_all
 from poolbudget.cluster.ledger import ledger_status
 from poolbudget.cluster.observed import Observed
-from poolbudget.cluster.pod_shares import PodChange, overdue, pod_changes, tell, touched_pods
+from poolbudget.cluster.pod_shares import overdue, pod_changes, tell, touched_pods
 from poolbudget.cluster.status import write_status
 from poolbudget.planning.ledger import Ledger
 from poolbudget.planning.plan import Plan
+from poolbudget.planning.telling import Telling
 from poolbudget.reconcile import MOST_AGE, Conflict, pods_of, target_of
 
 
@@ -41,7 +42,7 @@ class ClusterSurroundings:
         self.written: list[Written] = []
         self.failed: dict[str, ApiError] = {}
         self.touched: dict[str, str] = {}
-        self.told: list[PodChange] = []
+        self.told: list[Telling] = []
         self.untold: dict[str, ApiError] = {}
         self.overdue_in: float | None = None
 
@@ -88,7 +89,7 @@ class ClusterSurroundings:
         """Write ConfigMaps and annotations anew, raising nothing. Raises Conflict, or ApiError."""
         keys = sorted(key for key in map(target_of, names) if key is not None)
         if keys:
-            await self._tell(claimed, list(touched_pods(claimed, keys[0], self._clock())))
+            await self._tell(claimed, touched_pods(claimed, keys[0], self._clock()))
             for error in self.untold.values():
                 raise error
         for name in sorted(name for name in names if target_of(name) is None):
@@ -141,7 +142,7 @@ class ClusterSurroundings:
                 raise _conflict(error) from error
             self.failed[name] = error
 
-    async def _tell(self, seen: Observed, todo: list[PodChange]) -> None:
+    async def _tell(self, seen: Observed, todo: list[Telling]) -> None:
         """A pod that cannot be told keeps its charge: no reason to hold others back."""
         written, failed = await tell(self._api, seen, todo)
         self.told += written
@@ -150,7 +151,7 @@ class ClusterSurroundings:
                 raise Conflict(error.message) from error
             if error.is_not_found:
                 continue  # gone: it opens nothing, and needs to be told nothing
-            self.untold[change.record.name] = error
+            self.untold[seen.pods[change.uid].name] = error
 
     async def _status(self, manifest: Object, status: Object) -> Object:
         try:

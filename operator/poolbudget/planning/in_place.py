@@ -205,11 +205,6 @@ class PodPlan:
     must_be_told: bool = True
 
     @property
-    def raises(self) -> bool:
-        """Whether it may open more than before."""
-        return self.sizes.cap > self.before
-
-    @property
     def is_new(self) -> bool:
         """Whether it was told nothing yet."""
         return self.told is None

@@ -6,19 +6,17 @@ import asyncio
 import contextlib
 import logging
 import random
-import socket
 from pathlib import Path
 
 from poolbudget.capacity.consumers import Own
 from poolbudget.capacity.reading import last_limits
-from poolbudget.cluster import events, paths
+from poolbudget.cluster import paths
 from poolbudget.cluster.api import Api, ApiError, Object
 from poolbudget.cluster.apply import Written
 from poolbudget.cluster.facts import Facts
 from poolbudget.cluster.gather import Context, gather, last_capacity, last_others
 from poolbudget.cluster.observed import InvalidSpecError, Observed, parse_spec
 from poolbudget.cluster.pod_records import PodRecord
-from poolbudget.cluster.pod_shares import in_words
 from poolbudget.cluster.pods import PodCache
 from poolbudget.cluster.status import (
     invalid_status,
@@ -29,7 +27,6 @@ from poolbudget.cluster.status import (
 )
 from poolbudget.cluster.surroundings import ClusterSurroundings
 from poolbudget.lint.checks import lint
-from poolbudget.lint.finding import Finding, Severity
 from poolbudget.pace import (
     GROW_PACE,
     Pace,
@@ -44,6 +41,7 @@ from poolbudget.planning.plan import Plan, plan
 from poolbudget.reconcile import Conflict, reconcile, target_of
 from poolbudget.resource.times import timestamp
 from poolbudget.runtime import clock
+from poolbudget.runtime.announcer import Announcer
 from poolbudget.runtime.index import BudgetEntry, BudgetIndex, BudgetKey
 from poolbudget.runtime.metrics import Metrics
 from poolbudget.runtime.own import own_of
@@ -89,7 +87,7 @@ class Controller:
         self.queue: WorkQueue[BudgetKey] = WorkQueue(self.reconcile)
         self.prober = Prober(api, lambda key: self.queue.mark(key, urgent=True), self._own, password_folder)
         self._allocated: dict[BudgetKey, int] = {}
-        self._warned: dict[BudgetKey, set[tuple[str, str]]] = {}
+        self._announcer = Announcer(api, self.index)
         self.pods = PodCache(api, namespaces, self._pod_changed, assumptions.quarantine, clock.now)
         self._raises: RaisePace[BudgetKey] = RaisePace()
         self._grows: Pace[BudgetKey] = Pace(*GROW_PACE)
@@ -100,7 +98,6 @@ class Controller:
         self._own_writes: dict[tuple[str, str], str] = {}
         self._namespaces = namespaces
         self._indexed = asyncio.Event()
-        self._instance = socket.gethostname()
 
     async def run(self) -> None:
         """Follow pods and look at everything again from time to time, until cancelled."""
@@ -174,7 +171,7 @@ class Controller:
             self._own_writes.update(
                 {(key.namespace, name): item for name, item in surroundings.touched.items()}
             )
-            await self._announce(key, surroundings)
+            await self._announcer.announce(key, surroundings)
         for error in (*surroundings.failed.values(), *surroundings.untold.values()):
             raise error
         return "changed" if surroundings.written or surroundings.told else "unchanged"
@@ -257,19 +254,7 @@ class Controller:
         findings = lint(facts)
         status = new_status(facts, [item.to_status() for item in findings], timestamp(seen.now))
         await self._tell(key, seen.manifest, status)
-        await self._warn(key, seen.manifest, findings)
-
-    async def _warn(self, key: BudgetKey, manifest: Object, findings: list[Finding]) -> None:
-        """An Event for each finding that the status did not have before."""
-        old = (manifest.get("status") or {}).get("warnings") or []
-        known = {(item.get("code"), item.get("subject")) for item in old}
-        known |= self._warned.setdefault(key, set())
-        for finding in findings:
-            if (finding.code, finding.subject) in known or finding.severity is Severity.INFO:
-                continue
-            self._warned[key].add((finding.code, finding.subject))
-            note = f"{finding.code} {finding.subject}: {finding.message}"
-            await self._post(key, "Check", note, is_warning=True)
+        await self._announcer.warn(key, seen.manifest, findings)
 
     async def _tell_invalid(self, key: BudgetKey, error: InvalidSpecError) -> None:
         manifest = await self._api.find(paths.budget(*key))
@@ -303,33 +288,6 @@ class Controller:
         """Whether a ConfigMap's version is the one that we wrote last: then there is nothing to do."""
         return self._own_writes.get((namespace, name)) == version
 
-    async def _announce(self, key: BudgetKey, surroundings: ClusterSurroundings) -> None:
-        """An Event for each new size; one that cannot be posted is no reason to try all again."""
-        for change in (item.change for item in surroundings.written):
-            if change.before == change.wanted.sizes:
-                continue
-            logger.info("%s: %s", key, change)
-            await self._post(key, "SizesPublished", str(change))
-        for words in in_words(change for change in surroundings.told if not change.grant.touched):
-            logger.info("%s: %s", key, words)
-            await self._post(key, "SharesTold", words)
-
-    async def _post(self, key: BudgetKey, reason: str, note: str, *, is_warning: bool = False) -> None:
-        entry = self.index.get(key)
-        if entry is None:
-            return
-        try:
-            await events.post(
-                self._api,
-                entry.reference(key),
-                reason,
-                note,
-                instance=self._instance,
-                is_warning=is_warning,
-            )
-        except ApiError as error:
-            logger.warning("%s: no Event posted: %s", key, error)
-
     def forget(self, key: BudgetKey) -> None:
         """A PoolBudget is gone; its ConfigMaps stay or go by their owner reference."""
         entry = self.index.get(key)
@@ -342,7 +300,7 @@ class Controller:
         self._conflicts.pop(key, None)
         self._held_until.pop(key, None)
         self._allocated.pop(key, None)
-        self._warned.pop(key, None)
+        self._announcer.forget(key)
         names = () if entry is None else entry.config_maps
         for name in names:
             self._own_writes.pop((key.namespace, name), None)

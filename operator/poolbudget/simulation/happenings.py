@@ -64,6 +64,7 @@ class Happenings:
             "scale": lambda target, action: self._kubernetes.scale(target, action.to or 0),
             "rollout": lambda target, _: self._kubernetes.roll_out(target),
             "crash": self._crash,
+            "freeze": self._freeze,
             "delete": self._delete,
             "forceDelete": self._force_delete,
             "kill": lambda *_: self._kill(),
@@ -79,6 +80,12 @@ class Happenings:
         for pod in self._world.live_pods_of(target.model.name)[: action.to]:
             self._kubernetes.crash(pod)
             self.restarts += 1
+
+    def _freeze(self, target: SimulatedTarget, action: Action) -> None:
+        """The processes are stopped, as by SIGSTOP, until their containers start anew."""
+        for pod in self._world.live_pods_of(target.model.name)[: action.to]:
+            self._simulation.note(f"{pod.name}: its process is stopped")
+            pod.frozen = True
 
     def _delete(self, target: SimulatedTarget, action: Action) -> None:
         for pod in self._world.live_pods_of(target.model.name)[: action.to]:

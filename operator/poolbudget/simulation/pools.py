@@ -27,9 +27,13 @@ _AGAIN = 2.0
 
 @dataclass(slots=True)
 class Chances:
-    """How often something goes wrong: a refresh of the file is lost, or what a pool says is not seen."""
+    """How often something goes wrong.
+
+    A refresh of the file is lost, or shows what was there before; what a pool says is not seen.
+    """
 
     lost_refresh: float = 0.05
+    older_refresh: float = 0.05
     lost_acknowledgement: float = 0.1
 
 
@@ -51,7 +55,7 @@ class Pools:
 
     def begin(self, pod: SimulatedPod, cap: int) -> None:
         """A container starts: from its file if its pod was told anything, else with what it has read."""
-        seen = pod.file
+        seen, pod.frozen = pod.file, False
         revision, cap = (0, cap) if seen is None else (seen.revision, seen.sizes.cap)
         pod.pools = [Pool(revision, cap, cap, (revision, cap)) for _ in range(pod.cost.pools)]
         pod.last_cap = cap
@@ -82,14 +86,20 @@ class Pools:
         grant = pod.grant
         if grant is None or (pod.file is not None and pod.file.revision >= grant.revision):
             return
-        pod.file = grant
+        before, pod.file = pod.file, grant
+        self._show(pod, grant)
+        if before is not None and self._simulation.chance(self._chances.older_refresh):
+            # A kubelet that was restarted may have an older view of its pods for a while.
+            self._simulation.after(self._simulation.between(REFRESH), lambda: self._show(pod, before))
+
+    def _show(self, pod: SimulatedPod, grant: Grant) -> None:
         for pool in pod.pools:
             self._simulation.after(
                 self._simulation.between(APPLYING), functools.partial(self._obey, pod, pool, grant)
             )
 
     def _obey(self, pod: SimulatedPod, pool: Pool, grant: Grant) -> None:
-        if pool not in pod.pools or grant.revision <= pool.revision:
+        if pod.frozen or pool not in pod.pools or grant.revision <= pool.revision:
             return
         pool.revision, pool.cap = grant.revision, grant.sizes.cap
         pod.last_cap = min(item.cap for item in pod.pools)
@@ -103,7 +113,7 @@ class Pools:
         self._world.count(pod)
 
     def _drained(self, pod: SimulatedPod, pool: Pool, revision: int) -> None:
-        if pool not in pod.pools or pool.revision != revision:
+        if pod.frozen or pool not in pod.pools or pool.revision != revision:
             return
         pool.open = pool.cap
         self._world.count(pod)

@@ -112,6 +112,7 @@ class Action(_Model):
         "scale",
         "rollout",
         "crash",
+        "freeze",
         "delete",
         "forceDelete",
         "kill",

@@ -8,18 +8,11 @@ from dataclasses import dataclass, replace
 from poolbudget.planning import charges
 from poolbudget.planning.charges import Assumptions, PodFacts
 from poolbudget.planning.history import next_history
-from poolbudget.planning.in_place import (
-    PATIENCE,
-    Grant,
-    is_acknowledged,
-    next_grant,
-    touch_due,
-    touches_until,
-)
-from poolbudget.planning.inputs import Applied, Charge, PoolSizes, Target, TargetKey, Workload
+from poolbudget.planning.inputs import PoolSizes, Target, TargetKey, Workload
 from poolbudget.planning.ledger import Ledger, next_revision
 from poolbudget.planning.plan import Fit, Plan
 from poolbudget.planning.sizes import split_cap
+from poolbudget.planning.telling import Telling, to_repeat, to_tell, to_touch
 from poolbudget.reconcile import MOST_AGE, Conflict, pods_of, target_of
 from poolbudget.simulation.engine import Request, Simulation
 from poolbudget.simulation.view import PERCENT, Following, Found, Spec, View, view
@@ -67,16 +60,16 @@ class SimulatedSurroundings:
             if not change.raises:
                 await self._write(seen, change.name, change.sizes)
                 has_lowered |= change.lowers
-        for told in self._pod_changes(seen, decided):
-            if not told.raises:
-                await self._tell(told)
+        for telling in self._tellings(seen, decided):
+            if not telling.raises:
+                await self._tell(seen, telling)
         await self._write_once_more(seen, decided)
         return has_lowered
 
     def raised(self, seen: View, decided: Plan) -> frozenset[str]:
         """The ConfigMaps that the plan raises above what they say."""
         maps = (change.name for change in _changes(seen, decided) if change.raises)
-        pods = (pods_of(change.key) for change in self._pod_changes(seen, decided) if change.raises)
+        pods = (pods_of(item.target) for item in self._tellings(seen, decided) if item.raises)
         return frozenset([*maps, *pods])
 
     async def claim(self, seen: View, names: frozenset[str]) -> View:
@@ -114,9 +107,9 @@ class SimulatedSurroundings:
         for change in _changes(seen, decided):
             if change.raises:
                 await self._write(seen, change.name, change.sizes)
-        for told in self._pod_changes(seen, decided):
-            if told.raises:
-                await self._tell(told)
+        for telling in self._tellings(seen, decided):
+            if telling.raises:
+                await self._tell(seen, telling)
         return True
 
     async def report(self, seen: View, decided: Plan) -> None:
@@ -169,55 +162,38 @@ class SimulatedSurroundings:
         """What was read, with charges."""
         return view(found, self._world.scenario.reserve_for, looked_at, is_complete=is_complete)
 
-    def _pod_changes(self, seen: View, decided: Plan) -> Iterator[_PodChange]:
+    def _tellings(self, seen: View, decided: Plan) -> list[Telling]:
         """The pods whose annotations differ from the plan."""
         now = self._clock()
-        revision = _next_revision(seen, now)
-        for target in seen.inputs.targets:
-            pods = {pod.uid: pod for pod in target.pods}
-            for share in decided.target(target.key).shares:
-                if share.changes:
-                    pod, old = pods[share.uid], seen.following.grants.get(share.uid)
-                    applied = Applied() if pod.share is None else pod.share.applied
-                    grant = next_grant(old, pod.charge, applied, revision, share.sizes, now, share.cost)
-                    yield _PodChange(target.key, share.uid, old, grant, share.before)
+        return to_tell(seen.inputs.targets, decided, seen.following.told, _next_revision(seen, now), now)
 
     async def _write_once_more(self, seen: View, decided: Plan) -> None:
         """Annotations that nobody has obeyed for a while."""
-        now, waits = self._clock(), []
-        changing = {share.uid for share in decided.shares if share.changes}
-        for target in seen.inputs.targets:
-            for pod in target.pods:
-                grant = seen.following.grants.get(pod.uid)
-                if pod.share is None or grant is None or not pod.is_adjustable or pod.uid in changing:
-                    continue
-                if is_acknowledged(grant, pod.share.applied):
-                    continue
-                due = touch_due(grant)
-                if now >= due:
-                    touched = replace(grant, touched=touches_until(grant, now))
-                    await self._tell(_PodChange(target.key, pod.uid, grant, touched, grant.sizes.cap))
-                waits += [max(0.25, time - now) for time in (due, grant.time + PATIENCE) if time > now]
-        self.overdue_in = min(waits, default=None)
+        database = seen.following.database
+        late, self.overdue_in = to_repeat(
+            seen.inputs.targets,
+            decided,
+            seen.following.told,
+            None if database is None else database.time,
+            self._clock(),
+        )
+        for telling in late:
+            await self._tell(seen, telling)
 
     async def _touch_pods(self, claimed: View, key: TargetKey) -> None:
         """Tell every pod of a target what it was told already."""
-        now = self._clock()
+        now, following = self._clock(), claimed.following
         charges = {pod.uid: pod.charge for target in claimed.inputs.targets for pod in target.pods}
-        for uid, old in claimed.following.grants.items():
-            if old is None:
-                revision, charge = _next_revision(claimed, now), charges.get(uid, Charge(0))
-                grant = next_grant(None, charge, Applied(), revision, PoolSizes(1, 0), now)
-            else:
-                grant = replace(old, touched=old.touched + 1)
-            await self._tell(_PodChange(key, uid, old, grant, grant.sizes.cap))
+        revision = _next_revision(claimed, now)
+        for telling in to_touch(key, following.grants, charges, following.told, revision, now):
+            await self._tell(claimed, telling)
 
-    async def _tell(self, change: _PodChange) -> None:
+    async def _tell(self, seen: View, telling: Telling) -> None:
         def write() -> int:
-            pod = self._world.pods.get(change.uid)
+            pod = self._world.pods.get(telling.uid)
             if pod is None:
                 return 0  # gone: nobody is told anything
-            return self._world.tell(pod, change.old, change.grant)
+            return self._world.tell(pod, seen.following.told.get(telling.uid), telling.grant)
 
         await self._ask(write)
 
@@ -236,24 +212,8 @@ class SimulatedSurroundings:
         return self._world.facts()
 
 
-@dataclass(frozen=True, slots=True)
-class _PodChange:
-    """A pod that has to be told something; `before` is the cap that it was told, or starts with."""
-
-    key: TargetKey
-    uid: str
-    old: Grant | None
-    grant: Grant
-    before: int
-
-    @property
-    def raises(self) -> bool:
-        """Whether the pod may open more than before."""
-        return self.grant.sizes.cap > self.before
-
-
 def _next_revision(seen: View, now: float) -> int:
-    told = max((grant.revision for grant in seen.following.grants.values() if grant is not None), default=0)
+    told = max((grant.revision for grant in seen.following.told.values()), default=0)
     return next_revision(seen.ledger, seen.histories.values(), now, told)
 
 

@@ -52,6 +52,11 @@ class Following:
     acknowledged: Mapping[str, int] = field(default_factory=dict)
     database: DatabaseView | None = None
 
+    @property
+    def told(self) -> dict[str, Grant]:
+        """The annotations of those that were told anything."""
+        return {uid: grant for uid, grant in self.grants.items() if grant is not None}
+
     def applied(self, uid: str, cost: PodCost) -> Applied:
         """What a pod says of itself."""
         known = self.acknowledged.get(uid)

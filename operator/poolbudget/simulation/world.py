@@ -41,7 +41,7 @@ class SimulatedPod:
 
     `holds` is the truth: connections that its container may open by what it really read. `grant` is the
     annotation of a pod that follows its share, `file` what the kubelet has made of it, and `remains` are the
-    connections that a killed process has left behind.
+    connections that a killed process has left behind. A `frozen` process applies nothing and says nothing.
     """
 
     uid: str
@@ -66,6 +66,7 @@ class SimulatedPod:
     file: Grant | None = None
     pools: list[Pool] = field(default_factory=list)
     remains: list[Pool] = field(default_factory=list)
+    frozen: bool = False
 
     @property
     def is_live(self) -> bool:
