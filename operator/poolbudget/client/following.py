@@ -81,6 +81,7 @@ class Following(PoolHooks):
         self._index = index
         self._name = ""
         self._text = ""
+        self._heard = ""
         self._complaint = ""
         self._looked = 0.0
         self._applied = start
@@ -90,7 +91,7 @@ class Following(PoolHooks):
     def begin_anew(self) -> None:
         """Nothing is open yet, in this process, and nothing said: it may have to wait for its former one."""
         self._lock = threading.Lock()
-        self._text, self._worker = "", None
+        self._text, self._heard, self._worker = "", "", None
         self._said = replace(self._tag(self._applied), revision=0)
         self._to_say: Tag | None = None
 
@@ -167,11 +168,13 @@ class Following(PoolHooks):
         takes it back to what it said when it was made, and an application may set a name of its own.
         """
         pending = self._to_say
-        tag = pending or self._said
         name = application_name(record.dbapi_connection)
-        if name is None and pending is None:
+        if pending is None and (name is None or name == self._heard):
             return
-        if name is None or read_tag(name) != tag:
+        tag = pending or self._said
+        if name is not None and read_tag(name) == tag:
+            self._heard = name
+        else:
             own = self._name if name is None else without_tag(name)
             try:
                 label = labelled(own, tag).replace("'", "''")
@@ -184,7 +187,7 @@ class Following(PoolHooks):
         if pending is not None:
             with self._lock:
                 if pending.revision > self._said.revision:
-                    self._said = pending
+                    self._said, self._heard = pending, ""
                 if self._to_say is pending:
                     self._to_say = None
 
