@@ -5,7 +5,7 @@ VENV := .venv
 PYTHON ?= python3
 RUN := cd tests && PYTHONPATH=. ../$(VENV)/bin/python
 
-.PHONY: help demo test test-fast suite nightly trade-off bench bench-allocation bench-in-place bench-demand bench-pool bench-probes format golden crd requirements clean
+.PHONY: help demo test test-fast suite nightly trade-off bench bench-allocation bench-in-place bench-acknowledgements bench-demand bench-pool bench-probes format golden crd requirements clean
 
 help: ## Show this help.
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -36,6 +36,9 @@ bench-allocation: $(VENV)/.installed ## Time the fair shares of 1,000 targets.
 
 bench-in-place: $(VENV)/.installed ## Time real pods on the way to their shares; ARGS=--most=30.
 	@$(RUN) -m bench.in_place $(ARGS)
+
+bench-acknowledgements: $(VENV)/.installed ## What it costs to see what 1,000 connections say.
+	@$(RUN) -m bench.acknowledgements
 
 bench-demand: $(VENV)/.installed ## Shares by demand beside equal ones and the best there is.
 	@$(RUN) -m bench.demand
