@@ -18,28 +18,30 @@ def main() -> None:
     """Print how often any pool is saturated, and the mean wait as a multiple of the least there is."""
     console = Console(width=100)
     cases = list(skewed_cases(_CASES))
-    results = [play(case) for case in track(cases, "Playing", console=Console(stderr=True), transient=True)]
+    progress = track(cases, "Playing", console=Console(stderr=True), transient=True)
+    results = [play(case, seed) for seed, case in enumerate(progress)]
     table = Table(title=f"{_CASES} skewed cases, 155 usable", title_justify="left")
     for name in ("shares", "cases with a saturated pool", "sum of waits", "median", "90 of 100", "worst"):
         table.add_column(name, justify="right" if name != "shares" else "left")
-    rows: dict[str, Callable[[Result], Sequence[int]]] = {
-        "equal": lambda item: item.equal,
+    rows: dict[str, Callable[[Result], Sequence[Sequence[int]]]] = {
+        "equal": lambda item: [item.equal],
         "by demand": lambda item: item.by_demand,
-        "the best": lambda item: item.best,
+        "the best": lambda item: [item.best],
     }
     for name, caps in rows.items():
         table.add_row(name, *_figures(results, caps))
     console.print(table)
-    looks = sorted(item.looks for item in results)
-    console.print(f"looks until nothing changes: median {looks[_CASES // 2]}, at most {looks[-1]}")
+    changes = sorted(item.changes for item in results)
+    console.print(f"changes in the last 5 minutes: median {changes[_CASES // 2]}, at most {changes[-1]}")
 
 
-def _figures(results: Sequence[Result], caps: Callable[[Result], Sequence[int]]) -> list[str]:
-    saturated = sum(item.saturated(caps(item)) > 0 for item in results)
-    ratios = sorted(item.mean_wait(caps(item)) / item.mean_wait(item.best) for item in results)
-    total = sum(item.mean_wait(caps(item)) for item in results)
-    least = sum(item.mean_wait(item.best) for item in results)
-    figures = (total / least, statistics.median(ratios), ratios[len(ratios) * 9 // 10], ratios[-1])
+def _figures(results: Sequence[Result], caps: Callable[[Result], Sequence[Sequence[int]]]) -> list[str]:
+    saturated = sum(any(item.saturated(each) for each in caps(item)) for item in results)
+    waits = [statistics.fmean(item.mean_wait(each) for each in caps(item)) for item in results]
+    least = [item.mean_wait(item.best) for item in results]
+    ratios = sorted(wait / best for wait, best in zip(waits, least, strict=True))
+    total = sum(waits) / sum(least)
+    figures = (total, statistics.median(ratios), ratios[len(ratios) * 9 // 10], ratios[-1])
     return [str(saturated), *(f"{figure:.2f}" for figure in figures)]
 
 

@@ -10,9 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from poolbudget.capacity.sightings import Sighting, Tagged
-from poolbudget.cluster.demand import Loads, with_loads
-from poolbudget.cluster.in_place import Sight
-from poolbudget.planning.demand import dealt_caps, load_per_pool, next_load, told_caps
+from poolbudget.cluster.demand import Loads, demands_of, with_loads
+from poolbudget.planning.demand import Demand, InUse, dealt_caps, load_per_pool, next_demand, told_caps
 from poolbudget.planning.inputs import (
     Applied,
     Charge,
@@ -94,34 +93,57 @@ def test_idle_targets_share_as_by_weight() -> None:
     assert dealt_caps(100, [claim(0.0), claim(0.0)]) == [50, 50]
 
 
+def demand(level: float, planned: float | None = None, time: float = 100.0) -> Demand:
+    return Demand(level, level if planned is None else planned, time)
+
+
 @pytest.mark.parametrize(
-    ("used", "measured", "cap", "expected", "why"),
+    ("before", "average", "recent", "cap", "planned", "why"),
     [
-        (None, None, 10, None, "nobody has looked"),
-        (7.0, None, 10, 7.0, "nobody has looked since"),
-        (None, 4.0, 10, 4.0, "the first look"),
-        (4.0, 4.9, 10, 4.0, "chance alone moves it by so much"),
-        (4.0, 6.0, 10, 6.0, "more is needed"),
-        (40.0, 20.0, 100, 30.0, "halfway down"),
-        (10.0, 10.0, 10, 15.0, "all is in use: what is wanted cannot be seen"),
-        (10.0, 10.0, 100, 10.0, "all of it is not"),
-        (9.0, 9.0, 10, 9.0, "nearly all"),
-        (90.0, 100.0, 100, 100.0, "never more than usable"),
-        (1.0, 0.0, 0, 0.5, "nothing told yet"),
+        (None, 4.0, 4.0, 10, 4.0, "the first look"),
+        (4.0, 4.6, 4.6, 10, 4.0, "chance alone moves it by so much"),
+        (4.0, 6.0, 6.0, 10, 6.0, "more is needed"),
+        (40.0, 20.0, 20.0, 100, 40.0, "5 s: nothing is taken away in such haste"),
+        (10.0, 10.0, 10.0, 10, 15.0, "all is in use: what is wanted cannot be seen"),
+        (10.0, 2.0, 10.0, 10, 15.0, "so is what is in use of late"),
+        (10.0, 10.0, 10.0, 100, 10.0, "all of it is not"),
+        (9.0, 9.0, 9.0, 10, 9.0, "nearly all"),
+        (90.0, 100.0, 100.0, 100, 100.0, "never more than usable"),
+        (1000.0, 50.0, 50.0, 100, 100.0, "nor what somebody has written into the status"),
+        (1.0, 0.0, 0.0, 0, 1.0, "nothing told yet"),
     ],
 )
 def test_the_load_to_plan_with(
-    used: float | None, measured: float | None, cap: int, expected: float | None, why: str
+    before: float | None, average: float, recent: float, cap: int, planned: float, why: str
 ) -> None:
-    assert next_load(used, measured, cap, 100) == expected, why
+    old = None if before is None else demand(before)
+    found = next_demand(old, InUse(average, recent), cap, 100, 105)
+    assert found is not None
+    assert found.planned == planned, why
 
 
-@given(used=st.floats(0, 200), measured=st.floats(0, 200), cap=st.integers(1, 200))
-def test_the_same_look_twice_changes_nothing_upwards(used: float, measured: float, cap: int) -> None:
-    once = next_load(used, measured, cap, 200)
+def test_a_load_falls_over_minutes_however_often_somebody_looks() -> None:
+    for every in (0.1, 5):
+        found: Demand | None = demand(40)
+        for number in range(1, int(120 / every) + 1):
+            found = next_demand(found, InUse(20, 20), 100, 100, 100 + number * every)
+        assert found is not None
+        assert found.level == pytest.approx(20 + 20 / math.e)
+
+
+def test_without_a_newer_look_nothing_changes() -> None:
+    assert next_demand(None, None, 10, 100, 100) is None
+    assert next_demand(demand(7), None, 10, 100, 200) == demand(7)
+    assert next_demand(demand(7), InUse(50, 50), 10, 100, 100) == demand(7)
+
+
+@given(level=st.floats(0, 200), use=st.floats(0, 200), cap=st.integers(1, 200))
+def test_the_same_look_twice_raises_nothing_more(level: float, use: float, cap: int) -> None:
+    once = next_demand(demand(level), InUse(use, use), cap, 200, 105)
     assert once is not None
-    if once > used:
-        assert next_load(once, measured, cap, 200) == once
+    twice = next_demand(once, InUse(use, use), cap, 200, 110)
+    assert twice is not None
+    assert twice.level <= once.level
 
 
 def pod(uid: str, cap: int | None, pools: int = 1) -> Pod:
@@ -140,6 +162,7 @@ def test_what_a_target_was_told_is_counted_over_pods_and_pools() -> None:
 
 def test_a_targets_load_is_spread_over_its_pods_and_those_that_are_missing() -> None:
     assert load_per_pool(target(pod(UIDS[0], 5), load=12), missing=2) == 4
+    assert load_per_pool(target(pod(UIDS[0], 5, pools=3), load=12), missing=1) == 3
     assert load_per_pool(target(load=12), missing=0) == 12
     assert load_per_pool(target(pod(UIDS[0], 5)), missing=0) is None
 
@@ -159,36 +182,48 @@ def told(load: object) -> dict[str, object]:
     return {"status": {"targets": [{"kind": "Deployment", "name": "api", "load": load}]}}
 
 
-IN_USE = Loads({pod_part(UIDS[0]): 3.0, pod_part(UIDS[1]): 2.0, "somebody else": 9.0})
+NOW = 1000.0
+IN_USE = Loads(
+    {pod_part(UIDS[0]): InUse(3, 3), pod_part(UIDS[1]): InUse(2, 2), "somebody else": InUse(9, 9)}, NOW
+)
 
 
 def loads_of(
-    *, given: Loads = IN_USE, manifest: dict[str, object] | None = None, hides: bool = False
+    *pods: Pod, given: Loads = IN_USE, manifest: dict[str, object] | None = None, most: int | None = None
 ) -> float | None:
-    targets = [target(pod(UIDS[0], 50), pod(UIDS[1], 50))]
-    [found] = with_loads(targets, spec(), given, manifest or {}, Sight(hides_states=hides), 100)
+    """What is planned with for the pods of one target."""
+    made = target(*(pods or (pod(UIDS[0], 50), pod(UIDS[1], 50))))
+    made = replace(made, bounds=TargetBounds(max_per_pool=most))
+    [found] = with_loads([made], demands_of([made], spec(), given, manifest or {}, 100, NOW))
     return found.load
 
 
 def test_a_targets_load_is_what_its_pods_have_in_use() -> None:
     assert loads_of() == 5.0
-    assert loads_of(hides=True) is None, "nobody can see it"
+    ending = replace(pod(UIDS[1], 50), stage=PodStage.TERMINATING)
+    assert loads_of(pod(UIDS[0], 50), ending) == 5.0, "what it does is its successor's soon"
+    assert loads_of(pod(UIDS[0], 1), pod(UIDS[1], 1), most=2) == 4.0, "never more than it may have"
+
+
+def test_by_weight_nobody_asks_for_loads() -> None:
     targets = [target(pod(UIDS[0], 50))]
-    assert with_loads(targets, spec("Weight"), IN_USE, {}, Sight(), 100) == targets
-    assert with_loads(targets, spec(), IN_USE, {}, Sight(), None) == targets
+    assert demands_of(targets, spec("Weight"), IN_USE, {}, 100, NOW) == {}
+    assert with_loads(targets, {}) == targets
 
 
 def test_what_was_used_last_is_in_the_status() -> None:
-    assert loads_of(given=Loads(), manifest=told("7.5")) == 7.5
-    assert loads_of(given=Loads(used={KEY: 6.0}), manifest=told("7.5")) == 6.0
-    for nonsense in ("-1", "nan", "inf", "many", None, {}):
-        assert loads_of(given=Loads(), manifest=told(nonsense)) is None
+    unseen = Loads()
+    assert loads_of(given=unseen, manifest=told("7.5")) == 7.5
+    assert loads_of(given=Loads(demands={KEY: demand(6)}), manifest=told("7.5")) == 6.0
+    for nonsense in ("-1", "nan", "inf", "many", None, {}, "99999999999999"):
+        assert loads_of(given=unseen, manifest=told(nonsense)) is None
 
 
-def test_one_target_of_unknown_load_is_enough_to_go_by_weight() -> None:
-    targets = [target(pod(UIDS[0], 50)), target(key=TargetKey("Deployment", "other"))]
-    found = with_loads(targets, spec(), Loads(used={KEY: 6.0}), {}, Sight(), 100)
-    assert [item.load for item in found] == [None, None]
+def test_a_target_of_unknown_load_counts_as_idle_beside_others() -> None:
+    other = target(key=TargetKey("Deployment", "other"))
+    targets = [target(pod(UIDS[0], 50)), other]
+    found = with_loads(targets, {KEY: demand(6)})
+    assert [item.load for item in found] == [6.0, 0.0]
 
 
 def look(time: float, *active: int, hidden: int = 0, budget: str = "shop/orders") -> Sighting:
@@ -207,39 +242,51 @@ def tracker(*sightings: Sighting) -> LoadTracker:
     return made
 
 
-def in_use(made: LoadTracker) -> list[float]:
+def in_use(made: LoadTracker) -> list[tuple[float, float]]:
     found = made.loads(BUDGET).in_use
     assert found is not None
-    return [round(load, 2) for load in found.values()]
+    return [(round(item.average, 2), round(item.recent, 2)) for item in found.values()]
 
 
-def test_what_is_in_use_rises_fast_and_falls_slowly() -> None:
-    assert in_use(tracker(look(0, 10))) == [10]
-    assert in_use(tracker(look(0, 10), look(15, 20))) == [16.32]
-    assert in_use(tracker(look(0, 20), look(15, 10))) == [18.82]
-    assert in_use(tracker(look(0, 20, 4), look(5, 20))) == [20], "a pod that is gone has nothing in use"
+def test_what_is_in_use_is_averaged_over_a_minute_and_of_late() -> None:
+    assert in_use(tracker(look(100, 10))) == [(10, 10)]
+    assert in_use(tracker(look(100, 10), look(115, 20))) == [(12.21, 13.93)]
+    assert in_use(tracker(look(100, 20), look(115, 10))) == [(17.79, 16.07)]
+    assert in_use(tracker(look(100, 10), look(900, 20))) == [(12.21, 13.93)], "one look after an outage"
+    assert in_use(tracker(look(100, 20, 4), look(105, 20))) == [(20, 20)], "a pod that is gone"
 
 
-def test_each_look_counts_once() -> None:
-    made = tracker(look(0, 10))
-    made.used(BUDGET, {KEY: 10.0})
-    assert made.loads(BUDGET) == Loads(None, {KEY: 10.0})
-    made.observe(BUDGET, look(5, 10))
-    assert in_use(made) == [10]
-
-
-def test_only_what_is_more_than_chance_is_told() -> None:
+def test_looks_in_quick_succession_are_news_every_five_seconds() -> None:
     made = tracker()
-    assert made.observe(BUDGET, look(0, 16, 16))
-    assert not made.observe(BUDGET, look(1000, 17, 17))
-    assert made.observe(BUDGET, look(2000, 20, 16))
-    assert made.observe(BUDGET, look(3000, 20))
+    news = [made.observe(BUDGET, look(100 + number / 10, 10 + number % 2)) for number in range(101)]
+    assert [number for number, is_news in enumerate(news) if is_news] == [0, 45, 90]
+    assert not tracker(look(100, 0)).observe(BUDGET, look(200, 0)), "nothing has changed"
 
 
-def test_what_is_hidden_or_anothers_is_not_measured() -> None:
-    assert tracker(look(0, 10), look(5, 10, hidden=1)).loads(BUDGET).in_use is None
-    assert tracker(look(0, 10, budget="shop/other")).loads(BUDGET).in_use == {}
-    made = tracker(look(0, 10))
+def test_what_was_planned_with_is_remembered() -> None:
+    made = tracker(look(100, 10))
+    made.planned(BUDGET, {KEY: demand(10)})
+    assert made.loads(BUDGET).demands == {KEY: demand(10)}
+    made.look_anew(BUDGET)
+    assert made.loads(BUDGET) == Loads(None, 100, {KEY: demand(10)})
+
+
+def test_a_look_that_shows_no_states_says_nothing() -> None:
+    assert in_use(tracker(look(100, 10), look(105, 99, hidden=1))) == [(10, 10)]
+    assert tracker(look(100, 10, hidden=1)).loads(BUDGET).in_use is None
+
+
+def test_others_connections_do_not_matter() -> None:
+    assert tracker(look(100, 10, budget="shop/other")).loads(BUDGET).in_use == {}
+    hidden = look(105, 99, hidden=1, budget="shop/other")
+    both = Sighting(105, (*look(105, 10).tagged, *hidden.tagged))
+    assert in_use(tracker(look(100, 10), both)) == [(10, 10)]
+
+
+def test_by_weight_nothing_is_measured() -> None:
+    made = tracker(look(100, 10))
     made.measure(BUDGET, False)
     assert made.loads(BUDGET) == Loads()
-    assert not made.observe(BUDGET, look(5, 10))
+    assert not made.observe(BUDGET, look(105, 10))
+    assert made.measure(BUDGET, True)
+    assert not made.measure(BUDGET, True)

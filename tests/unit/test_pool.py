@@ -363,6 +363,27 @@ def test_a_pool_goes_on_in_another_event_loop() -> None:
     asyncio.run(use(pool, 1))
 
 
+def test_connections_of_a_lost_event_loop_count_no_more_when_they_come_back() -> None:
+    """Somebody kept them beyond its end: they must not make room that others have taken."""
+    server, pool = async_pool(2)
+    kept: list[Any] = []
+
+    async def first() -> None:
+        kept.extend([await greenlet_spawn(pool.connect) for _ in range(2)])
+
+    async def second() -> None:
+        mine = [await greenlet_spawn(pool.connect) for _ in range(2)]
+        for connection in kept:
+            await greenlet_spawn(connection.close)
+        assert pool.existing == 2
+        assert server.open == 2
+        await asyncio.gather(*(greenlet_spawn(connection.close) for connection in mine))
+        assert (pool.existing, pool.checkedin()) == (2, 2)
+
+    asyncio.run(first())
+    asyncio.run(second())
+
+
 async def test_who_is_closed_on_return_is_asked_to_say_nothing() -> None:
     said: list[int] = []
 

@@ -34,13 +34,14 @@ ROLE_LIMIT = text(
 MOST_ROWS = 2000
 MOST_TAGS = 5000
 
-# The tags of pods that follow their shares (poolbudget.tag); application_name is shown to every role, and
-# state to pg_read_all_stats and to the same role only ("disabled": track_activities is off).
+# The tags of pods that follow their shares (poolbudget.tag). application_name is shown to every role, state
+# and backend_type to pg_read_all_stats and to the same role only. A backend that has just begun has no state
+# yet; "disabled" means that track_activities is off.
 TAGGED = text(
     """
     SELECT '', '', application_name, coalesce(host(client_addr), ''), count(*)::int, 0,
            (count(*) FILTER (WHERE state <> 'idle'))::int,
-           (count(*) FILTER (WHERE coalesce(state, 'disabled') = 'disabled'))::int
+           (count(*) FILTER (WHERE state = 'disabled' OR backend_type IS NULL))::int
       FROM pg_stat_activity
      WHERE application_name LIKE '%pb:%' AND usename IS NOT NULL
        AND coalesce(backend_type, 'client backend') = 'client backend'
@@ -58,7 +59,7 @@ BACKENDS = text(
            coalesce(host(client_addr), ''), count(*)::int,
            (count(*) FILTER (WHERE xact_start < now() - interval '1 minute'))::int,
            (count(*) FILTER (WHERE state <> 'idle'))::int,
-           (count(*) FILTER (WHERE coalesce(state, 'disabled') = 'disabled'))::int
+           (count(*) FILTER (WHERE state = 'disabled' OR backend_type IS NULL))::int
       FROM pg_stat_activity
      WHERE usename IS NOT NULL AND datname IS NOT NULL
        AND coalesce(backend_type, 'client backend') = 'client backend'

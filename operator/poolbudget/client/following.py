@@ -173,7 +173,7 @@ class Following(PoolHooks):
             return
         tag = pending or self._said
         if name is not None and read_tag(name) == tag:
-            self._heard = name
+            self._hear(name, tag)
         else:
             own = self._name if name is None else without_tag(name)
             try:
@@ -190,6 +190,12 @@ class Following(PoolHooks):
                     self._said, self._heard = pending, ""
                 if self._to_say is pending:
                     self._to_say = None
+
+    def _hear(self, name: str, tag: Tag) -> None:
+        """A name that says what was said last; not one that another thread has outdated meanwhile."""
+        with self._lock:
+            if tag is self._said:
+                self._heard = name
 
     # What the watcher tells, in its own thread.
 

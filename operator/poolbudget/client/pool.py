@@ -29,6 +29,9 @@ from sqlalchemy.pool import AsyncAdaptedQueuePool, ConnectionPoolEntry, QueuePoo
 from sqlalchemy.pool.base import _ConnectionRecord
 from sqlalchemy.util.queue import Empty
 
+_LOOP = "poolbudget event loop"
+"""Where a record says after how many lost event loops it was made."""
+
 
 class PoolHooks:
     """What happens around a pool's life; by default nothing."""
@@ -88,6 +91,7 @@ class ResizableQueuePool(QueuePool):
         self._hooks = hooks or PoolHooks()
         self._process = os.getpid()
         self._is_disposed = False
+        self._loops_lost = 0
         self.rests = False
         self.counters = counters or Counters()
 
@@ -176,6 +180,7 @@ class ResizableQueuePool(QueuePool):
     def _open(self) -> ConnectionPoolEntry:
         try:
             record = self._create_connection()
+            self._mark(record)
         except BaseException:
             with util.safe_reraise():
                 self._leave(closed=False)
@@ -185,6 +190,11 @@ class ResizableQueuePool(QueuePool):
         else:
             self._settle()
         return record
+
+    def _mark(self, record: ConnectionPoolEntry) -> None:
+        """Let a record say in which event loop it counts; the first one needs no mark."""
+        if self._loops_lost and record.record_info is not None:
+            record.record_info[_LOOP] = self._loops_lost
 
     def _begin(self, record: ConnectionPoolEntry) -> None:
         """The first connection is there: more may follow once the hook says so."""
@@ -220,6 +230,10 @@ class ResizableQueuePool(QueuePool):
         )
 
     def _do_return_conn(self, record: ConnectionPoolEntry) -> None:
+        if self._loops_lost and (record.record_info or {}).get(_LOOP, 0) != self._loops_lost:
+            # Of an event loop that is gone: it does not count any more.
+            record.close()
+            return
         with self._lock:
             stays = record.dbapi_connection is not None and not self._is_surplus(record)
         try:
@@ -283,7 +297,9 @@ class ResizableQueuePool(QueuePool):
         with self._lock:
             while self._waiting > self._pool.qsize() and self._take_place():
                 # An empty record: SQLAlchemy connects it when it is checked out.
-                self._pool.put(_ConnectionRecord(self, connect=False), False)
+                record = _ConnectionRecord(self, connect=False)
+                self._mark(record)
+                self._pool.put(record, False)
             if self._overflow <= self._max_overflow:
                 self._hooks.fits(self)
 
@@ -371,6 +387,7 @@ class AsyncResizableQueuePool(ResizableQueuePool, AsyncAdaptedQueuePool):
         """The event loop is closed: neither its connections nor those that waited in it are of any use."""
         self._pool = self._queue_class(0, use_lifo=self._pool.use_lifo)
         self._overflow = self._closing = self._waiting = 0
+        self._loops_lost += 1
 
 
 def _check(pool_size: int, max_overflow: int) -> None:

@@ -15,7 +15,7 @@ from poolbudget.capacity.sightings import Sighting
 from poolbudget.cluster import config_map, paths
 from poolbudget.cluster.api import MANAGER, Object, Reader
 from poolbudget.cluster.config_map import BudgetReference
-from poolbudget.cluster.demand import Loads, with_loads
+from poolbudget.cluster.demand import Loads, demands_of, with_loads
 from poolbudget.cluster.in_place import is_in_place, sight
 from poolbudget.cluster.ledger import read_ledger
 from poolbudget.cluster.neighbours import read_siblings, share_of, with_shares
@@ -94,7 +94,8 @@ async def gather(reader: Reader, manifest: Object, spec: PoolBudgetSpec, context
         sight=sight(context.sighting, budget.namespace, budget.name, pods, context.acknowledged),
     )
     known = with_strangers(found, (*targets(found), *former_targets(found)))
-    planned = tuple(with_loads(known, spec, context.loads, manifest, found.sight, found.usable))
+    demands = demands_of(known, spec, context.loads, manifest, found.usable, context.now)
+    planned = tuple(with_loads(known, demands))
     readers, histories = found.readers(), list(found.histories.values())
     assumptions, now = context.assumptions, context.now
     return Observed(
@@ -126,6 +127,7 @@ async def gather(reader: Reader, manifest: Object, spec: PoolBudgetSpec, context
         needed_after=charges.needed_after(readers, assumptions, now) if context.is_complete else None,
         pods={pod.uid: pod for pod in pods if budget.name in pod.follows},
         sight=found.sight,
+        demands=demands,
     )
 
 

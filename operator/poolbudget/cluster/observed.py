@@ -14,6 +14,7 @@ from poolbudget.cluster.api import Object
 from poolbudget.cluster.config_map import BudgetReference
 from poolbudget.cluster.in_place import Sight, grant_of
 from poolbudget.cluster.pod_records import PodRecord
+from poolbudget.planning.demand import Demand
 from poolbudget.planning.history import History
 from poolbudget.planning.in_place import Grant
 from poolbudget.planning.inputs import Charge, Inputs, TargetKey
@@ -61,7 +62,8 @@ class Observed:
     since 1970; None where pods may have been missed). `now` is when the looking began, and `changes_at`
     when a charge falls next without any event. From `readable_by_all` on every kubelet sees what is
     published now, and `oldest_pod` is since when the oldest pod has existed. `pods` are those that follow a
-    share, by uid, and `sight` is what they say of themselves.
+    share, by uid, and `sight` is what they say of themselves. `demands` are the targets' loads, where
+    shares go by those.
     """
 
     reference: BudgetReference
@@ -87,6 +89,7 @@ class Observed:
     needed_after: float | None = None
     pods: Mapping[str, PodRecord] = field(default_factory=dict)
     sight: Sight = field(default_factory=Sight)
+    demands: Mapping[TargetKey, Demand] = field(default_factory=dict)
 
     @property
     def generation(self) -> int:
@@ -115,10 +118,6 @@ class Observed:
                 if grant is not None and revision is not None and revision <= grant.revision:
                     found[pod.uid] = revision
         return found
-
-    def loads(self) -> dict[TargetKey, float]:
-        """The load of each target that its share goes by."""
-        return {target.key: target.load for target in self.inputs.targets if target.load is not None}
 
     @functools.cached_property
     def charges(self) -> Mapping[str, Charge]:

@@ -130,8 +130,8 @@ def _target_status(facts: Facts, target: TargetPlan) -> dict[str, Any]:
 
 def _load(facts: Facts, key: TargetKey) -> str | None:
     """A decimal as text: the API conventions know no fractions."""
-    load = next((item.load for item in facts.observed.inputs.targets if item.key == key), None)
-    return None if load is None else f"{load:.1f}"
+    demand = facts.observed.demands.get(key)
+    return None if demand is None else f"{demand.planned:.1f}"
 
 
 def _overridden(facts: Facts, key: TargetKey) -> list[str] | None:

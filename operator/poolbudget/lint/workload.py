@@ -105,7 +105,7 @@ def unseen(facts: Facts) -> Found:
 
 
 def unmeasured(facts: Facts) -> Found:
-    """PB307: shares are to go by demand, and nobody can see what is in use, so that they go by weight."""
+    """PB307: shares are to go by demand, and nobody can see what is in use."""
     observed = facts.observed
     if observed.spec.share_by is not ShareBy.DEMAND:
         return
@@ -115,7 +115,10 @@ def unmeasured(facts: Facts) -> Found:
         reason = "the probe's role is not shown what others' connections do: GRANT pg_monitor to it"
     else:
         return
-    yield "spec.shareBy", f"shares go by weight: {reason}"
+    yield (
+        "spec.shareBy",
+        f"shares go by weight, or by what was seen before: {reason}",
+    )
 
 
 def missing_key(facts: Facts) -> Found:

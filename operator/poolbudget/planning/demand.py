@@ -4,15 +4,17 @@ Load is how many connections are in use at a time. Under random arrivals a pool 
 of it some multiple of the load's square root to keep waiting short (square-root staffing: Halfin and Whitt,
 Heavy-traffic limits for queues with many exponential servers, Operations Research 29, 1981); with one
 multiple for all, connections are worth the same everywhere.
+
+A target's pods are taken to share its work evenly, as a Service spreads it.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
-from poolbudget.planning.inputs import Target
+from poolbudget.planning.inputs import PodCost, Target
 from poolbudget.planning.shares import Claim, fair_caps
 
 WANTS_MORE = 0.9
@@ -21,62 +23,128 @@ WANTS_MORE = 0.9
 _STEP = 1.5
 """How many times its cap a target is taken to want that uses all of it."""
 
-_STEADY = 0.5
+_STEADY = 0.35
 """Square roots of the load by which it may change before shares follow: chance alone moves it by less."""
 
 _LEAST = 0.25
 """Connections in use by which an idle pool's part of the spare is dealt."""
 
+_AVERAGE, _RECENT = 60.0, 30.0
+"""Seconds over which what is in use is averaged: to tell a load from chance, and to see that a target runs
+out of connections."""
+
+_FALLING = 120.0
+"""Seconds in which most of a fall is believed: a pod that restarts, or a minute's lull, must not cost a
+target what it needs again."""
+
+_LONGEST = 15.0
+"""Seconds that one look may stand for, after an outage."""
+
 _DIGITS = 10
 """Loads are kept in tenths of a connection."""
 
 
-def next_load(used: float | None, measured: float | None, cap: int, most: int) -> float | None:
-    """The load of a target to plan with, in connections: the one used before, unless that is off by much.
+@dataclass(frozen=True, slots=True)
+class Demand:
+    """A target's load, in connections: as it is by now, and as shares were worked out with last.
 
-    `measured` is what its pods had in use of late, None where nobody knows, and `cap` what they were told,
-    all together. A target that uses nearly all of it would use more, how much is not seen: up to `_STEP`
-    times its cap is tried, and no more than `most`.
+    `time` is of the look that it comes from (seconds since 1970).
     """
-    if measured is None:
-        return used
-    load = min(float(most), _wanted(measured, cap))
-    if used is not None:
-        if abs(load - used) <= _STEADY * math.sqrt(max(load, _LEAST)):
-            return used
-        # Halfway down: what was tried upwards would else be tried again and again.
-        load = max(load, (load + used) / 2)
+
+    level: float
+    planned: float
+    time: float
+
+
+@dataclass(frozen=True, slots=True)
+class InUse:
+    """Connections in use: over the last minute, and of late."""
+
+    average: float = 0.0
+    recent: float = 0.0
+
+    def __add__(self, other: InUse) -> InUse:
+        return InUse(self.average + other.average, self.recent + other.recent)
+
+
+NOTHING = InUse()
+
+
+def averaged(before: InUse | None, now: float, elapsed: float) -> InUse:
+    """What one pod has in use, by one look more; `elapsed` are the seconds since the last one."""
+    if before is None:
+        return InUse(now, now)
+    elapsed = min(max(0.0, elapsed), _LONGEST)
+    return InUse(
+        now + (before.average - now) * math.exp(-elapsed / _AVERAGE),
+        now + (before.recent - now) * math.exp(-elapsed / _RECENT),
+    )
+
+
+def next_demand(
+    before: Demand | None, measured: InUse | None, cap: int, most: int, time: float
+) -> Demand | None:
+    """The load of a target to plan with: the one planned with before, unless that is off by much.
+
+    `measured` is what its pods had in use at `time`, None where nobody has seen it, and `cap` what they were
+    told, all together. It rises at once, and falls over minutes. A target that uses nearly all that it has
+    would use more, how much is not seen: up to `_STEP` times its cap is tried. Never more than `most`.
+    """
+    if measured is None or (before is not None and time <= before.time):
+        return before
+    wanted = min(float(most), max(measured.average, _wanted(measured.recent, cap)))
+    if before is None:
+        return Demand(wanted, _in_tenths(wanted), time)
+    level = wanted
+    if wanted < before.level:
+        elapsed = min(time - before.time, _LONGEST)
+        level = wanted + (before.level - wanted) * math.exp(-elapsed / _FALLING)
+    level = min(level, float(most))
+    is_steady = abs(level - before.planned) <= _STEADY * math.sqrt(max(level, _LEAST))
+    planned = min(before.planned, float(most)) if is_steady else _in_tenths(level)
+    return Demand(level, planned, time)
+
+
+def _in_tenths(load: float) -> float:
     return math.ceil(load * _DIGITS) / _DIGITS
 
 
-def _wanted(measured: float, cap: int) -> float:
-    """From `WANTS_MORE` on more than what is measured, in the end `_STEP` times the cap.
+def _wanted(recent: float, cap: int) -> float:
+    """From `WANTS_MORE` on what was in use of late and more, in the end `_STEP` times the cap; 0 below.
 
-    Without a jump, or shares would go to and fro; and steep, since a pool that is nearly full shows nearly
-    all that it wants.
+    Steep: a pool that is nearly full shows nearly all that it wants.
     """
-    if not cap or measured <= WANTS_MORE * cap:
-        return measured
-    hidden = min(1.0, (measured / cap - WANTS_MORE) / (1 - WANTS_MORE)) ** 4
-    return measured + hidden * max(0.0, _STEP * cap - measured)
+    if not cap or recent <= WANTS_MORE * cap:
+        return 0.0
+    hidden = min(1.0, (recent / cap - WANTS_MORE) / (1 - WANTS_MORE)) ** 4
+    return recent + hidden * max(0.0, _STEP * cap - recent)
 
 
 def told_caps(target: Target) -> int:
-    """What all pools of a target's pods were told together, in connections."""
-    shares = ((pod.share, target.bounds) for pod in target.pods if pod.share is not None and pod.is_live)
+    """What all pools of a target's pods were told together, in connections; those that end use it, too."""
     return sum(
-        share.told.cap * (bounds.pools_per_pod if share.cost is None else share.cost.pools)
-        for share, bounds in shares
-        if share.told is not None
+        pod.share.told.cap * _pools(target, pod.share.cost)
+        for pod in target.pods
+        if pod.share is not None and pod.share.told is not None
     )
+
+
+def pools(target: Target, missing: int) -> int:
+    """The pools of a target's living pods, and of those that are `missing`."""
+    living = sum(
+        _pools(target, None if pod.share is None else pod.share.cost) for pod in target.pods if pod.is_live
+    )
+    return living + missing * target.bounds.pools_per_pod
 
 
 def load_per_pool(target: Target, missing: int) -> float | None:
     """The load of each of a target's pools, as if it were spread evenly over pods, `missing` ones too."""
-    if target.load is None:
-        return None
-    pods = sum(pod.is_live for pod in target.pods) + missing
-    return target.load / max(1, pods * target.bounds.pools_per_pod)
+    return None if target.load is None else target.load / max(1, pools(target, missing))
+
+
+def _pools(target: Target, cost: PodCost | None) -> int:
+    """Of one pod, by the workers of its time."""
+    return target.bounds.pools_per_pod if cost is None else cost.pools
 
 
 def dealt_caps(usable: int, claims: Sequence[Claim]) -> list[int]:

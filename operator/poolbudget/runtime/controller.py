@@ -200,7 +200,7 @@ class Controller:
         )
         observed = await gather(self._api, manifest, spec, context)
         self._acknowledged[key] = observed.acknowledged()
-        self.prober.loads.used(key, observed.loads())
+        self.prober.loads.planned(key, observed.demands)
         return observed
 
     def _own(self, key: BudgetKey) -> Own:

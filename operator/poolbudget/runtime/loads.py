@@ -1,13 +1,14 @@
-"""How many connections each pod has in use, smoothed over many looks at the database."""
+"""How many connections each pod has in use, averaged over many looks at the database."""
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from poolbudget.capacity.sightings import Sighting
 from poolbudget.cluster.demand import Loads
+from poolbudget.planning.demand import Demand, InUse, averaged
 from poolbudget.planning.inputs import TargetKey
 from poolbudget.runtime.index import BudgetKey
 from poolbudget.tag import budget_part
@@ -15,91 +16,75 @@ from poolbudget.tag import budget_part
 LOOK = 5.0
 """Seconds between two looks at what is in use."""
 
-_RISING, _FALLING = 15.0, 120.0
-"""Seconds in which most of a change is believed: more is needed soon, less is no hurry."""
+_NEWS_EVERY = 0.9 * LOOK
+"""Seconds between two plans for that reason: for others looks may be many a second."""
 
-_STEADY = 0.5
-_LEAST = 0.25
-"""A change matters from half a square root of the load on; chance alone moves it by less."""
+
+@dataclass
+class _Pods:
+    """One PoolBudget's pods, by their part of tags, as they were seen at `time`; news was `told` last."""
+
+    time: float = 0.0
+    in_use: dict[str, InUse] | None = None
+    told: float = 0.0
+    demands: Mapping[TargetKey, Demand] = field(default_factory=dict)
 
 
 class LoadTracker:
     """Connections in use by each pod of the PoolBudgets whose shares go by demand."""
 
     def __init__(self) -> None:
-        self._smoothed: dict[BudgetKey, dict[str, float]] = {}
-        self._told: dict[BudgetKey, dict[str, float]] = {}
-        self._used: dict[BudgetKey, Mapping[TargetKey, float]] = {}
-        self._seen: dict[BudgetKey, float] = {}
-        self._fresh: set[BudgetKey] = set()
-        self.measured: set[BudgetKey] = set()
+        self._pods: dict[BudgetKey, _Pods] = {}
 
     def measure(self, key: BudgetKey, wanted: bool) -> bool:
         """Begin or end to follow a PoolBudget's pods; returns whether that has just begun."""
-        is_new = wanted and key not in self.measured
-        if wanted:
-            self.measured.add(key)
-        else:
+        is_new = wanted and key not in self._pods
+        if is_new:
+            self._pods[key] = _Pods()
+        elif not wanted:
             self.forget(key)
         return is_new
 
+    def is_measured(self, key: BudgetKey) -> bool:
+        """Whether a PoolBudget's pods are followed."""
+        return key in self._pods
+
     def observe(self, key: BudgetKey, sighting: Sighting) -> bool:
-        """Take a look into account; returns whether what was told last has changed by much."""
-        if key not in self.measured:
+        """Take a look into account; returns whether it is time to plan by it.
+
+        One in which states are not shown says nothing.
+        """
+        pods = self._pods.get(key)
+        part = budget_part(f"{key.namespace}/{key.name}")
+        rows = [row for row in sighting.tagged if row.tag.budget == part]
+        if pods is None or any(row.hidden for row in rows):
             return False
-        if sighting.hides_states:
-            self._smoothed.pop(key, None)
+        now = Counter[str]()
+        for row in rows:
+            now[row.tag.pod] += row.active
+        before, elapsed = pods.in_use or {}, sighting.time - pods.time
+        pods.in_use = {pod: averaged(before.get(pod), float(count), elapsed) for pod, count in now.items()}
+        pods.time = sighting.time
+        if pods.in_use == before or pods.time < pods.told + _NEWS_EVERY:
             return False
-        elapsed = sighting.time - self._seen.get(key, sighting.time)
-        self._seen[key] = sighting.time
-        before, now = self._smoothed.get(key, {}), _in_use(key, sighting)
-        self._smoothed[key] = {
-            pod: _smoothed(before.get(pod), float(count), elapsed) for pod, count in now.items()
-        }
-        self._fresh.add(key)
-        if _is_near(self._told.get(key, {}), self._smoothed[key]):
-            return False
-        self._told[key] = self._smoothed[key]
+        pods.told = pods.time
         return True
 
     def loads(self, key: BudgetKey) -> Loads:
-        """What is in use, once for each look, and what was planned with last."""
-        in_use = self._smoothed.get(key) if key in self._fresh else None
-        return Loads(in_use, self._used.get(key, {}))
+        """What is in use, and what was made of it before."""
+        pods = self._pods.get(key, _Pods())
+        return Loads(pods.in_use, pods.time, pods.demands)
 
-    def used(self, key: BudgetKey, loads: Mapping[TargetKey, float]) -> None:
-        """What is planned with from now on."""
-        self._fresh.discard(key)
-        self._used[key] = loads
+    def planned(self, key: BudgetKey, demands: Mapping[TargetKey, Demand]) -> None:
+        """What shares were worked out with."""
+        if key in self._pods:
+            self._pods[key].demands = demands
+
+    def look_anew(self, key: BudgetKey) -> None:
+        """Another server is asked from now on."""
+        if key in self._pods:
+            self._pods[key].in_use = None
 
     def forget(self, key: BudgetKey) -> None:
         """The PoolBudget is gone, or its shares do not go by demand any more."""
-        self.measured.discard(key)
-        self._fresh.discard(key)
-        for kept in (self._smoothed, self._told, self._used, self._seen):
-            kept.pop(key, None)
-
-
-def _in_use(key: BudgetKey, sighting: Sighting) -> Counter[str]:
-    part = budget_part(f"{key.namespace}/{key.name}")
-    counts = Counter[str]()
-    for row in sighting.tagged:
-        if row.tag.budget == part:
-            counts[row.tag.pod] += row.active
-    return counts
-
-
-def _smoothed(before: float | None, now: float, elapsed: float) -> float:
-    if before is None:
-        return now
-    time = _RISING if now > before else _FALLING
-    return before + (now - before) * (1 - math.exp(-max(0.0, elapsed) / time))
-
-
-def _is_near(before: Mapping[str, float], now: Mapping[str, float]) -> bool:
-    """Whether no pod's figure, nor all of them together, is off by more than chance alone may be."""
-    pairs = [(before.get(pod), load) for pod, load in now.items()]
-    pairs.append((sum(before.values()), sum(now.values())))
-    return all(
-        old is not None and abs(load - old) <= _STEADY * math.sqrt(max(load, _LEAST)) for old, load in pairs
-    )
+        self._pods.pop(key, None)

@@ -149,6 +149,7 @@ class Prober:
                 # Other credentials may lead to another server: its figures start afresh.
                 self._readings.pop(key, None)
                 self._sightings.pop(key, None)
+                self.loads.look_anew(key)
             task = asyncio.create_task(self._run(key, asked), name=f"probe {key}")
             self._tasks[key] = (asked, task)
 
@@ -218,7 +219,7 @@ class Prober:
         """Seconds until the next look at what pods say; None where that is not wanted."""
         stirred = self._attention.get(key)
         if stirred is None:
-            return LOOK if key in self.loads.measured else None
+            return LOOK if self.loads.is_measured(key) else None
         return _CLOSE_LOOK if asyncio.get_running_loop().time() < stirred + _CLOSE_FOR else _SECOND_LOOK
 
     def _see(self, key: BudgetKey, answer: Answer, began: float) -> None:

@@ -6,13 +6,15 @@ the mean wait is known (Erlang's C formula). A target's pods share its load even
 
 from __future__ import annotations
 
+import functools
 import heapq
+import itertools
 import math
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from poolbudget.planning.demand import next_load
+from poolbudget.planning.demand import NOTHING, Demand, InUse, averaged, next_demand
 from poolbudget.planning.inputs import (
     Applied,
     Charge,
@@ -32,7 +34,12 @@ from poolbudget.planning.plan import plan
 
 USABLE = 155
 _UTILIZATION = (0.55, 0.8)
-_MOST_LOOKS = 60
+
+LOOK = 5.0
+"""Seconds between two looks at what is in use."""
+
+DURATION, SETTLED = 900.0, 600.0
+"""Seconds of a case, and after which it is judged."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,13 +56,12 @@ class Load:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """One case: caps per pool by target, and the mean wait over all of its requests, three ways."""
+    """One case: caps per pool by target; those by demand at each look once it has settled."""
 
     loads: tuple[Load, ...]
     equal: tuple[int, ...]
-    by_demand: tuple[int, ...]
+    by_demand: tuple[tuple[int, ...], ...]
     best: tuple[int, ...]
-    looks: int
 
     def mean_wait(self, caps: Sequence[int]) -> float:
         """The mean wait of all requests, in mean times of use."""
@@ -65,9 +71,18 @@ class Result:
         )
         return sum(waits) / total
 
+    def mean_wait_by_demand(self) -> float:
+        """The same, over all the time."""
+        return sum(self.mean_wait(caps) for caps in self.by_demand) / len(self.by_demand)
+
     def saturated(self, caps: Sequence[int]) -> int:
         """How many targets' pools can never catch up."""
         return sum(cap <= load.per_pool for load, cap in zip(self.loads, caps, strict=True))
+
+    @property
+    def changes(self) -> int:
+        """How often shares changed after it had settled."""
+        return sum(one != other for one, other in itertools.pairwise(self.by_demand))
 
 
 def mean_wait(servers: int, load: float) -> float:
@@ -97,26 +112,70 @@ def skewed_cases(count: int, seed: int = 1) -> Iterator[tuple[Load, ...]]:
             count -= 1
 
 
-def play(loads: tuple[Load, ...]) -> Result:
-    """Begin with equal shares, measure what is in use, plan anew, until nothing changes any more.
+def play(loads: tuple[Load, ...], seed: int = 1, in_use: Look | None = None) -> Result:
+    """Begin with equal shares, look at what is in use every 5 s, plan anew where that has changed.
 
-    What a saturated pool would use is never seen: only that it uses all it has.
+    `in_use` gives what one pool uses at a moment; by default it is chance, as in a queue at rest.
     """
+    at_random = AtRandom(random.Random(seed))  # noqa: S311 - a simulation
+    look = at_random if in_use is None else in_use
     equal = caps = _planned(loads, None, None)
-    used: list[float | None] = [None] * len(loads)
-    looks = 0
-    while looks < _MOST_LOOKS:
-        looks += 1
-        before, used = used, [_measured(*item) for item in zip(loads, caps, used, strict=True)]
-        caps = _planned(loads, caps, used)
-        if before == used:
-            break
-    return Result(loads, equal, caps, best_caps(loads), looks)
+    averages: list[list[InUse | None]] = [[None] * load.pods for load in loads]
+    demands: list[Demand | None] = [None] * len(loads)
+    seen = []
+    for number in range(1, int(DURATION / LOOK) + 1):
+        before = demands
+        demands = [
+            _measured(load, cap, averages[position], demands[position], number * LOOK, look)
+            for position, (load, cap) in enumerate(zip(loads, caps, strict=True))
+        ]
+        if _loads_of(before) != _loads_of(demands):
+            caps = _planned(loads, caps, _loads_of(demands))
+        if number * LOOK > SETTLED:
+            seen.append(caps)
+    return Result(loads, equal, tuple(seen), best_caps(loads))
 
 
-def _measured(load: Load, cap: int, used: float | None) -> float | None:
-    in_use = load.pods * min(load.per_pool, cap)
-    return next_load(used, in_use, load.pods * cap, USABLE)
+Look = Callable[[float, int], float]
+"""What a pool uses at a moment that wants a load and has a cap."""
+
+
+class AtRandom:
+    """Connections in use in an M/M/c queue at rest, drawn anew each time; all, if it is saturated."""
+
+    def __init__(self, dice: random.Random) -> None:
+        self._dice = dice
+
+    def __call__(self, load: float, cap: int) -> int:
+        """One draw."""
+        if load >= cap:
+            return cap
+        return self._dice.choices(range(cap + 1), cum_weights=_distribution(load, cap))[0]
+
+
+@functools.lru_cache(maxsize=4096)
+def _distribution(load: float, cap: int) -> tuple[float, ...]:
+    """Cumulated weights of 0 to all in use: those of the queue count as all."""
+    weight, total, found = 1.0, 0.0, []
+    for count in range(cap):
+        total += weight
+        found.append(total)
+        weight *= load / (count + 1)
+    return (*found, total + weight / (1 - load / cap))
+
+
+def _loads_of(demands: Sequence[Demand | None]) -> list[float | None]:
+    return [None if demand is None else demand.planned for demand in demands]
+
+
+def _measured(
+    load: Load, cap: int, averages: list[InUse | None], before: Demand | None, time: float, look: Look
+) -> Demand | None:
+    """What one look makes of a target; `averages` of its pods are brought up to date."""
+    for pod, average in enumerate(averages):
+        averages[pod] = averaged(average, float(look(load.per_pool, cap)), LOOK)
+    measured = sum((average for average in averages if average is not None), NOTHING)
+    return next_demand(before, measured, load.pods * cap, USABLE, time)
 
 
 def _planned(
