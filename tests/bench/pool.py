@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import json
+import random
 import statistics
 import tempfile
 import time
 from pathlib import Path
 
 from rich.console import Console
+from rich.progress import track
 from rich.table import Table
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -18,7 +20,7 @@ from cluster.postgres import Postgres
 from cluster.processes import Workspace
 from poolbudget import client
 
-_ROUNDS, _CHECKOUTS = 60, 300
+_ROUNDS, _CHECKOUTS = 500, 50
 _SIZES = {"pool_size": 5, "max_overflow": 0}
 
 
@@ -32,18 +34,21 @@ async def seconds(engine: AsyncEngine) -> float:
 
 
 async def measure(url: str, folder: Path) -> dict[str, list[float]]:
-    """The two in turn, so that the machine's moods meet both alike."""
+    """All in turn, shuffled: the machine's moods meet them alike. The stock pool twice, for its noise."""
     engines = {
         "stock": client.create_async_engine(url, folder=folder, **_SIZES),
+        "stock again": client.create_async_engine(url, folder=folder, **_SIZES),
         "following": client.create_async_engine(url, folder=folder),
     }
     found: dict[str, list[float]] = {name: [] for name in engines}
-    for number in range(_ROUNDS):
-        for name in sorted(engines, reverse=bool(number % 2)):
+    order, dice = list(engines), random.Random(1)
+    for _ in track(range(_ROUNDS), "Measuring", console=Console(stderr=True), transient=True):
+        dice.shuffle(order)
+        for name in order:
             found[name].append(await seconds(engines[name]))
     for engine in engines.values():
         await engine.dispose()
-    return {name: values[4:] for name, values in found.items()}
+    return {name: values[_ROUNDS // 10 :] for name, values in found.items()}
 
 
 def main() -> None:
@@ -63,17 +68,15 @@ def main() -> None:
         url = Postgres(workspace).url().replace("postgresql:", "postgresql+asyncpg:")
         found = asyncio.run(measure(url, folder))
     medians = {name: statistics.median(values) * 1e6 for name, values in found.items()}
-    differences = [
-        (ours - stock) / stock for ours, stock in zip(found["following"], found["stock"], strict=True)
-    ]
     table = Table(title=f"{_CHECKOUTS * len(found['stock'])} checkouts each, with SELECT 1")
-    for column in ("pool", "microseconds, median of rounds"):
+    for column in ("pool", "microseconds, median of rounds", "median of differences to stock"):
         table.add_column(column, justify="right")
     for name, value in medians.items():
-        table.add_row(name, f"{value:.1f}")
+        pairs = zip(found[name], found["stock"], strict=True)
+        difference = statistics.median((ours - stock) / stock for ours, stock in pairs)
+        table.add_row(name, f"{value:.1f}", f"{difference:+.1%}")
     console = Console(width=100)
     console.print(table)
-    console.print(f"difference, median of pairs: {statistics.median(differences):+.2%}")
 
 
 if __name__ == "__main__":

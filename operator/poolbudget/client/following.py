@@ -161,6 +161,13 @@ class Following(PoolHooks):
         if share.revision > self._said.revision and pool.cap <= share.cap:
             self._to_say = self._tag(share)
 
+    def has_to_speak(self, record: ConnectionPoolEntry) -> bool:
+        """Whether there is a share to say, or a connection does not say what was said last."""
+        if self._to_say is not None:
+            return True
+        name = application_name(record.dbapi_connection)
+        return name is not None and name != self._heard
+
     def returned(self, pool: ResizableQueuePool, record: ConnectionPoolEntry) -> None:
         """Say what has to be said on a connection that the application does not use.
 
@@ -168,10 +175,8 @@ class Following(PoolHooks):
         takes it back to what it said when it was made, and an application may set a name of its own.
         """
         pending = self._to_say
-        name = application_name(record.dbapi_connection)
-        if pending is None and (name is None or name == self._heard):
-            return
         tag = pending or self._said
+        name = application_name(record.dbapi_connection)
         if name is not None and read_tag(name) == tag:
             self._hear(name, tag)
         else:

@@ -39,6 +39,10 @@ class PoolHooks:
     def opened_first(self, pool: ResizableQueuePool, record: ConnectionPoolEntry) -> None:
         """A pool that holds back has opened its only connection; it opens more when this returns."""
 
+    def has_to_speak(self, record: ConnectionPoolEntry) -> bool:
+        """Whether `returned` has anything to do with a connection that is back. Must be quick."""
+        return False
+
     def returned(self, pool: ResizableQueuePool, record: ConnectionPoolEntry) -> None:
         """A connection is back and outside of any transaction. Must not raise an Exception."""
 
@@ -234,11 +238,12 @@ class ResizableQueuePool(QueuePool):
             # Of an event loop that is gone: it does not count any more.
             record.close()
             return
-        with self._lock:
-            stays = record.dbapi_connection is not None and not self._is_surplus(record)
         try:
-            if stays:
-                self._hooks.returned(self, record)
+            if record.dbapi_connection is not None and self._hooks.has_to_speak(record):
+                with self._lock:
+                    stays = not self._is_surplus(record)
+                if stays:
+                    self._hooks.returned(self, record)
         finally:
             self._put_back(record)
 
