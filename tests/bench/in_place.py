@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import statistics
 import time
 from dataclasses import dataclass, field
 from typing import Any
@@ -188,8 +187,8 @@ async def measure(scene: Scene, rounds: int, most: int) -> tuple[list[Step], lis
 
 
 def show(console: Console, steps: dict[str, list[Step]]) -> None:
-    """Seconds, the median and the worst of all rounds."""
-    table = Table(title="seconds, median / worst", title_justify="left")
+    """Seconds, of all rounds."""
+    table = Table(title="seconds, median / 90 % / 99 % / worst", title_justify="left")
     table.add_column("")
     rows = {
         "scaling -> first annotation": lambda step: [step.first_write],
@@ -204,7 +203,8 @@ def show(console: Console, steps: dict[str, list[Step]]) -> None:
         cells = []
         for each in steps.values():
             found = sorted(value for item in each for value in values(item))
-            cells.append(f"{statistics.median(found):.2f} / {found[-1]:.2f}")
+            parts = (found[len(found) * part // 100] for part in (50, 90, 99))
+            cells.append(" / ".join(f"{value:.2f}" for value in (*parts, found[-1])))
         table.add_row(name, *cells)
     console.print(table)
 

@@ -388,6 +388,9 @@ async def test_who_is_closed_on_return_is_asked_to_say_nothing() -> None:
     said: list[int] = []
 
     class Hooks(PoolHooks):
+        def has_to_speak(self, record: ConnectionPoolEntry) -> bool:
+            return True
+
         def returned(self, pool: ResizableQueuePool, record: ConnectionPoolEntry) -> None:
             said.append(id(record))
 
