@@ -141,6 +141,8 @@ def test_orders(
         wait_for_reason(control_plane, namespace, "Converged", "PodsFollow", name)
     used = call(f"{addresses[0]}/pools")
     assert [used[name]["cap"] for name in ("primary", "replica")] == [10, 10]
+    with urllib.request.urlopen(f"{addresses[0]}/metrics", timeout=10) as answer:
+        assert 'sqlalchemy_pool_cap{engine="primary"} 10.0' in answer.read().decode()
 
     # Written at the primary, read at the replica.
     order = call(f"{addresses[0]}/orders", {"tenant_id": "acme", "total_cents": 4200})

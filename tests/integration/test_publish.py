@@ -410,6 +410,7 @@ def test_rights_are_narrow(cluster: Cluster, operator: OperatorProcess) -> None:
     assert not may("watch", "secrets")
     assert not may("delete", "configmaps")
     assert not may("patch", "deployments.apps")
+    assert not may("patch", "pods"), "only with deploy/in-place, for InPlace targets"
     assert not may("patch", "poolbudgets.poolbudget.io")
 
 

@@ -16,14 +16,16 @@ import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from fastapi import FastAPI, HTTPException
+from fastapi import FastAPI, HTTPException, Response
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from pydantic import BaseModel
 from sqlalchemy import func, select, text
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-from poolbudget.client import create_async_engine, figures, warn_when_busy
+from poolbudget.client import create_async_engine, figures, log_figures, warn_when_busy
+from poolbudget.client.metrics import expose
 
 WriteSession = async_sessionmaker(expire_on_commit=False)
 ReadSession = async_sessionmaker(expire_on_commit=False)
@@ -59,7 +61,10 @@ def replica_url() -> URL:
 def make_engine(url: URL, prefix: str) -> AsyncEngine:
     """An engine with the sizes and settings that PoolBudget gives to this pod."""
     engine = create_async_engine(url.set(drivername="postgresql+asyncpg"), prefix=prefix)
-    warn_when_busy(engine, prefix)
+    name = prefix.removesuffix("_").lower()
+    expose(engine, name)
+    log_figures(engine, name)
+    warn_when_busy(engine, name)
     return engine
 
 
@@ -125,9 +130,15 @@ async def pay(order_id: uuid.UUID) -> dict[str, bool]:
 
 @app.get("/pools")
 async def pools() -> dict[str, dict[str, object]]:
-    """How this worker's pools are used; with the extra `metrics`, poolbudget.client.metrics has the same."""
+    """How this worker's pools are used."""
     engines = {"primary": WriteSession.kw["bind"], "replica": ReadSession.kw["bind"]}
     return {name: dataclasses.asdict(figures(engine)) for name, engine in engines.items()}
+
+
+@app.get("/metrics")
+async def metrics() -> Response:
+    """The same for Prometheus. Each worker process has metrics of its own: who asks meets one of them."""
+    return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
 
 
 @app.get("/healthz")
