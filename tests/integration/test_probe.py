@@ -22,6 +22,7 @@ from poolbudget.capacity.child import Answer, ChildProbe, Probes, Question
 from poolbudget.capacity.failures import ProbeFailure
 from poolbudget.capacity.probe import DatabaseProbe, Report
 from poolbudget.resource.conditions import Reason
+from poolbudget.tag import Tag, budget_part, labelled
 
 VERSIONS = (13, 15, 18)
 
@@ -36,6 +37,7 @@ def server(workspace: Workspace, request: pytest.FixtureRequest) -> Iterator[Pos
         unavailable(str(error))
     made.execute("CREATE ROLE app LOGIN PASSWORD 'secret' CONNECTION LIMIT 40")
     made.execute("CREATE ROLE monitor LOGIN PASSWORD 'secret'; GRANT pg_monitor TO monitor")
+    made.execute("CREATE ROLE stranger LOGIN PASSWORD 'secret'")
     made.execute("CREATE DATABASE orders CONNECTION LIMIT 50")
     yield made
     made.stop()
@@ -84,6 +86,35 @@ async def test_backends_with_and_without_pg_monitor(server: Postgres) -> None:
             assert bool(found["reports", "postgres"].address) is sees_all
     finally:
         await asyncio.gather(*(connection.close() for connection in held))
+
+
+async def test_what_connections_do_is_shown_to_who_may_see_it(server: Postgres) -> None:
+    """One in a transaction, one that works, one idle; without pg_monitor of none is known what it does."""
+    tag = Tag("0a1b2c3d1111", "p1", budget_part("shop/orders"), 0, 7, 5)
+    settings = {"application_name": labelled("orders", tag)}
+    url = server.url("app", "orders")
+    apps = [await asyncpg.connect(url, server_settings=settings) for _ in range(3)]
+    try:
+        await apps[0].execute("BEGIN")
+        working = asyncio.create_task(apps[1].execute("SELECT pg_sleep(30)"))
+        for role, active, hidden in (("monitor", 2, 0), ("stranger", 0, 3)):
+            probe = DatabaseProbe(server.url(role, "orders"))
+            try:
+                seen = [item for item in await probe.tagged() if item.tag == tag]
+                while role == "monitor" and sum(item.active for item in seen) < active:
+                    seen = [item for item in await probe.tagged() if item.tag == tag]
+            finally:
+                await probe.close()
+            figures = [(item.connections, item.active, item.hidden) for item in seen]
+            assert figures == [(3, active, hidden)]
+            report = await look(server.url(role, "orders"))
+            [row] = [row for row in report.backends if row.role == "app"]
+            assert (row.active, row.hidden) == (active, hidden)
+        working.cancel()
+        await asyncio.gather(working, return_exceptions=True)
+    finally:
+        for app in apps:
+            app.terminate()
 
 
 async def test_a_full_server_is_still_asked(server: Postgres) -> None:
