@@ -16,6 +16,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
+import asyncpg
 import pytest
 from sqlalchemy import Engine, text
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -153,8 +154,9 @@ async def test_a_smaller_share_is_said_only_once_it_fits(
     assert len(tags(postgres)) == 2
 
 
+@pytest.mark.parametrize("statement", ["RESET ALL", "DISCARD ALL"])
 async def test_rollback_and_reset_raise_nothing(
-    engine: AsyncEngine, postgres: Postgres, volume: Volume
+    engine: AsyncEngine, postgres: Postgres, volume: Volume, statement: str
 ) -> None:
     volume.share(3, 1)
     await until(lambda: newest(postgres) == 3)
@@ -164,7 +166,9 @@ async def test_rollback_and_reset_raise_nothing(
     assert newest(postgres) == 3
     async with engine.connect() as connection:
         await connection.execution_options(isolation_level="AUTOCOMMIT")
-        await connection.execute(text("RESET ALL"))
+        driver = (await connection.get_raw_connection()).driver_connection
+        assert driver is not None
+        await driver.execute(statement)
         # What the connection said when it was made: an older revision, never a newer one.
         assert newest(postgres) == 0
     # When it comes back it is said anew.
@@ -265,6 +269,26 @@ async def test_a_restarted_process_waits_for_what_its_former_one_left(
     await until(lambda: len(tags(postgres)) == 5)
     await asyncio.gather(*holders)
     await engine.dispose()
+
+
+async def test_a_former_process_is_waited_for_only_so_long(
+    postgres: Postgres, volume: Volume, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A statement that never ends must not keep the application from starting."""
+    gone = labelled("", Tag(POD, "gone00", budget_part("orders"), 0, 3, 9))
+    left = await asyncpg.connect(postgres.url(), server_settings={"application_name": gone})
+    volume.write(POOL_FORMER_WAIT="0.5")
+    url = postgres.url().replace("postgresql:", "postgresql+asyncpg:")
+    engine = client.create_async_engine(url, folder=volume.folder)
+    try:
+        began = time.monotonic()
+        async with engine.connect() as connection:
+            assert (await connection.execute(text("SELECT 1"))).scalar_one() == 1
+        assert time.monotonic() - began >= 0.5
+        assert "former process are still open: going on" in caplog.text
+    finally:
+        await engine.dispose()
+        await left.close()
 
 
 _FORKS = """

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 
 import pytest
+from sqlalchemy.dialects.postgresql.asyncpg import AsyncAdapt_asyncpg_connection
 from sqlalchemy.pool import AsyncAdaptedQueuePool, QueuePool
 from sqlalchemy.pool.base import Pool, _ConnectionRecord
 from sqlalchemy.util import await_only, greenlet_spawn
@@ -22,6 +23,29 @@ def test_what_a_pool_has(pool_class: type[QueuePool]) -> None:
     assert [name for name in ATTRIBUTES if not hasattr(pool, name)] == []
     assert (pool._overflow, pool._max_overflow, pool._timeout) == (-3, 2, 30.0)
     assert pool._pool.use_lifo is False
+
+
+def test_what_a_record_has() -> None:
+    pool = QueuePool(_Connection, 1, 0)
+    record = _ConnectionRecord(pool)
+    assert record.dbapi_connection is not None
+    assert record.starttime > 0, "else what is older than a dispose could not be told"
+    record.record_info["poolbudget"] = 1  # type: ignore[index]
+    record.close()
+    assert record.dbapi_connection is None
+    assert record.record_info == {"poolbudget": 1}, "it outlives the connection"
+
+
+@pytest.mark.parametrize("pool_class", [QueuePool, AsyncAdaptedQueuePool])
+def test_a_pool_knows_the_class_of_its_queue(pool_class: type[QueuePool]) -> None:
+    pool = pool_class(lambda: None, 1, 0)
+    assert isinstance(pool._pool, pool._queue_class)
+    assert pool._queue_class(0, use_lifo=True).use_lifo
+
+
+def test_the_driver_is_reached_beside_the_adapter() -> None:
+    assert hasattr(AsyncAdapt_asyncpg_connection, "run_async")
+    assert hasattr(AsyncAdapt_asyncpg_connection, "driver_connection")
 
 
 def test_checkouts_and_returns_go_through_what_is_overridden() -> None:
