@@ -284,7 +284,7 @@ async def test_a_former_process_is_waited_for_only_so_long(
         began = time.monotonic()
         async with engine.connect() as connection:
             assert (await connection.execute(text("SELECT 1"))).scalar_one() == 1
-        assert time.monotonic() - began >= 0.5
+        assert 0.5 <= time.monotonic() - began < 10
         assert "former process are still open: going on" in caplog.text
     finally:
         await engine.dispose()

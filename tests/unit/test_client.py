@@ -118,8 +118,12 @@ def test_the_pods_own_share_comes_before_the_start(tmp_path: Path) -> None:
     assert (engine.pool.size(), engine.pool.cap) == (12, 17)
 
 
-@pytest.mark.parametrize("missing", ["uid", "orders", "POOL_BUDGET"])
-def test_without_the_volume_there_is_nothing_to_follow(tmp_path: Path, missing: str) -> None:
+@pytest.mark.parametrize(
+    ("missing", "words"), [("uid", "there is no"), ("orders", "there is no"), ("POOL_BUDGET", "")]
+)
+def test_with_half_a_volume_nothing_is_followed_and_it_says_why(
+    tmp_path: Path, missing: str, words: str, caplog: pytest.LogCaptureFixture
+) -> None:
     files = {
         "POOL_SIZE": "3",
         "MAX_OVERFLOW": "0",
@@ -131,6 +135,16 @@ def test_without_the_volume_there_is_nothing_to_follow(tmp_path: Path, missing: 
     engine = client.create_engine("postgresql+psycopg://h/x", folder=mounted(tmp_path, **files))
     assert following_of(engine) is None
     assert engine.pool.size() == 3  # type: ignore[attr-defined]
+    assert (words in caplog.text) if words else not caplog.records
+    if words:
+        assert str(tmp_path / missing) in caplog.text
+
+
+def test_with_the_configmap_only_nothing_is_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    files = {"POOL_SIZE": "3", "MAX_OVERFLOW": "0", "POOL_BUDGET": "orders"}
+    engine = client.create_engine("postgresql+psycopg://h/x", folder=mounted(tmp_path, **files))
+    assert following_of(engine) is None
+    assert not caplog.records
 
 
 def test_a_null_pool_follows_nothing(tmp_path: Path) -> None:

@@ -112,17 +112,32 @@ def _following(
     if not budget or "/" in budget:
         return None
     source = Source(folder / budget, folder / "uid")
-    pod = source.pod()
-    if pod is None or not source.file.exists():
+    pod, has_share = source.pod(), source.file.exists()
+    if pod is None or not has_share:
+        if pod is not None or has_share:
+            missing = source.file if pod is not None else source.uid_file
+            logger.warning(
+                "This pod's share is not followed, its pool stays as it is: there is no %s; the downward API "
+                "volume needs the items `uid` and `%s` (docs/applications.md)",
+                *(missing, budget),
+            )
         return None
     identity = settings.get(f"{prefix}POOL_BUDGET_ID", "")
     if not re.fullmatch(r"[0-9a-f]{4}", identity):
         identity = budget_part(budget)
     start = Share(0, options["pool_size"], options["max_overflow"])
-    wait = 0.0 if settings.get(f"{prefix}POOL_FORMER_WAIT") == "0" else MOST_WAIT_FOR_FORMER
+    wait = _seconds(settings.get(f"{prefix}POOL_FORMER_WAIT", ""))
     following = Following(source, pod, identity, _free_index(), start, wait)
     following.read_first()
     return following
+
+
+def _seconds(text: str) -> float:
+    """How long to wait for a former process: less than usual where that is said."""
+    try:
+        return min(max(0.0, float(text)), MOST_WAIT_FOR_FORMER)
+    except ValueError:
+        return MOST_WAIT_FOR_FORMER
 
 
 def _free_index() -> int:
