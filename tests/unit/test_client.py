@@ -1,8 +1,11 @@
 """What applications import."""
 
 import gc
+import os
+import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +20,7 @@ from poolbudget.client import PoolSizesError, pool_sizes
 from poolbudget.client.engine import following_of
 from poolbudget.client.options import driver_of, merged
 from poolbudget.client.pool import ResizableQueuePool
+from poolbudget.client.watch import Watcher
 
 
 async def test_an_engine_in_three_lines() -> None:
@@ -231,3 +235,23 @@ def test_pools_of_engines_that_are_gone_leave_their_numbers(tmp_path: Path) -> N
         assert following.index < 100
         del engine, following
         gc.collect(1)
+
+
+def test_a_descriptor_that_is_somebody_elses_by_now_is_left_alone() -> None:
+    """A daemon closes all descriptors, and a database's socket gets the watcher's number."""
+    calls: list[int] = []
+    watching = Watcher(interval=0.02)
+    watching.add(None, lambda: len(calls) < 20 and not calls.append(1))  # type: ignore[func-returns-value]
+    ours, theirs = socket.socketpair()
+    ours.settimeout(5)
+    with ours, theirs:
+        os.dup2(ours.fileno(), watching._inotify)
+        number = watching._inotify
+        theirs.send(b"an answer")
+        before = len(calls)
+        deadline = time.monotonic() + 10
+        while watching._thread is not None and time.monotonic() < deadline:
+            time.sleep(0.02)
+        assert len(calls) > before, "it goes on by time"
+        assert ours.recv(100) == b"an answer"
+        os.close(number)  # still open: the watcher has not closed it

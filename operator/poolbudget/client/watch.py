@@ -40,6 +40,7 @@ class Watcher:
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
         self._inotify = -1
+        self._identity: tuple[int, int] | None = None
 
     def add(self, folder: Path | None, callback: Callable[[], bool]) -> None:
         """Call back from now on, until it returns False. Starts the thread."""
@@ -47,6 +48,7 @@ class Watcher:
             self._callbacks.append(callback)
             if self._thread is None:
                 self._inotify = _inotify()
+                self._identity = _identity(self._inotify)
                 self._thread = threading.Thread(target=self._run, name="poolbudget", daemon=True)
                 self._thread.start()
             if folder is not None:
@@ -62,23 +64,27 @@ class Watcher:
                 self._callbacks = [item for item in self._callbacks if item not in done]
                 if not self._callbacks:
                     self._thread = None
-                    if self._inotify >= 0:
+                    if self._is_ours():
                         os.close(self._inotify)
                     return
 
+    def _is_ours(self) -> bool:
+        """Whether the descriptor is still our own: daemons close all, and numbers are used again."""
+        return self._identity is not None and _identity(self._inotify) == self._identity
+
     def _wait(self) -> None:
-        if self._inotify < 0:
+        if not self._is_ours():
             threading.Event().wait(self._interval)
             return
         try:
             # Not select(), which knows no descriptor above 1023.
             poll = select.poll()
             poll.register(self._inotify, select.POLLIN)
-            if poll.poll(self._interval * 1000):
+            if poll.poll(self._interval * 1000) and self._is_ours():
                 os.read(self._inotify, 65_536)
         except (OSError, ValueError):
-            # Somebody closed all descriptors, as daemons do: going by time is enough.
-            self._inotify = -1
+            # Closed meanwhile: going by time is enough.
+            self._identity = None
 
 
 def _calls(callback: Callable[[], bool]) -> bool:
@@ -96,6 +102,15 @@ def _inotify() -> int:
     except (OSError, AttributeError):
         return -1
     return descriptor
+
+
+def _identity(descriptor: int) -> tuple[int, int] | None:
+    """What tells a descriptor's file from another one of the same number; None for none."""
+    try:
+        found = os.fstat(descriptor)
+    except OSError:
+        return None
+    return found.st_ino, found.st_mode
 
 
 def _watch(descriptor: int, folder: Path) -> None:
