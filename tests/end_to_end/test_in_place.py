@@ -6,6 +6,7 @@ import os
 import signal
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -44,25 +45,71 @@ def database(workspace: Workspace, node: Node, namespace: str) -> Iterator[Postg
     made.stop()
 
 
-def application(
+@dataclass(frozen=True)
+class Place:
+    """Where a test happens: a namespace with an operator that may tell pods their shares, and a database.
+
+    What the application complains of goes into the folder `errors`, which outlives its pods.
+    """
+
+    cluster: ControlPlane
+    operator: OperatorProcess
+    node: Node
+    workspace: Workspace
+    database: Postgres
+    namespace: str
+    repository: Path
+    errors: Path
+
+    @property
+    def stage(self) -> Stage:
+        """The Deployment `api`."""
+        return Stage(self.cluster, self.node, self.namespace)
+
+    @property
+    def pods(self) -> Pods:
+        """All pods."""
+        return Pods(self.stage, self.errors)
+
+    def counted(self) -> BackendCounter:
+        """Counts the application's connections, all the time."""
+        return BackendCounter(self.database, "app")
+
+    def stayed_within_usable(self, counter: BackendCounter) -> bool:
+        """Never more than usable, and nobody was refused."""
+        refused = connections_refused(self.workspace, self.database)
+        print(f"{max(counter.counts)} of {USABLE} open at most, {len(refused)} refused")
+        return max(counter.counts) <= USABLE and not refused
+
+
+@pytest.fixture
+def place(
+    control_plane: ControlPlane,
+    operator: OperatorProcess,
+    node: Node,
+    workspace: Workspace,
+    database: Postgres,
     namespace: str,
     repository: Path,
-    errors: Path,
-    seconds: float = 0.3,
-    name: str = "api",
-    load: int = _LOAD,
-) -> Manifest:
-    """The sample's application, with its volume: so many clients at a time, each with such transactions.
+    tmp_path: Path,
+) -> Place:
+    allow_in_place(control_plane)
+    control_plane.apply(
+        secret(namespace, "database", url=database.url("app", "postgres", "app")),
+        secret(namespace, "monitor", url=database.url()),
+    )
+    return Place(control_plane, operator, node, workspace, database, namespace, repository, tmp_path)
 
-    What it complains of goes into the folder `errors`, which outlives its pods.
-    """
-    manifest = deployment(namespace, name)
+
+def application(place: Place, seconds: float = 0.3, name: str = "api", load: int = _LOAD) -> Manifest:
+    """The sample's application, with its volume: so many clients at a time, each with such transactions."""
+    manifest = deployment(place.namespace, name)
     del manifest["spec"]["replicas"]
     manifest["spec"]["strategy"] = {"type": "RollingUpdate"}
-    folder = repository / "deploy" / "samples" / "in-place"
+    folder = place.repository / "deploy" / "samples" / "in-place"
     spec = on_this_machine(manifest["spec"]["template"]["spec"], [str(folder / "application.py")])
     container = spec["containers"][0]
-    aside = f'exec "$0" "$@" 2>>{errors}/$HOSTNAME'
+    aside = f'exec "$0" "$@" 2>>{place.errors}/$HOSTNAME'
     container["command"] = ["/bin/sh", "-c", aside, *container["command"]]
     container["env"] = [
         {"name": "LOAD", "value": str(load)},
@@ -77,37 +124,27 @@ def application(
     sources = [{"configMap": {"name": f"{name}-pool"}}, {"downwardAPI": {"items": items}}]
     spec["volumes"] += [
         {"name": "program", "hostPath": {"path": str(folder)}},
-        {"name": "errors", "hostPath": {"path": str(errors)}},
+        {"name": "errors", "hostPath": {"path": str(place.errors)}},
         {"name": "poolbudget", "projected": {"sources": sources}},
     ]
     container["volumeMounts"] += [
         {"name": "program", "mountPath": str(folder), "readOnly": True},
-        {"name": "errors", "mountPath": str(errors)},
+        {"name": "errors", "mountPath": str(place.errors)},
         {"name": "poolbudget", "mountPath": "/etc/poolbudget"},
     ]
     manifest["spec"]["template"]["spec"] = spec
     return manifest
 
 
-def in_place_budget(
-    namespace: str, database: Postgres, names: tuple[str, ...] = ("api",), **spec: str
-) -> Manifest:
+def in_place_budget(place: Place, names: tuple[str, ...] = ("api",), **spec: str) -> Manifest:
     probe = {"urlSecretKeyRef": {"name": "monitor", "key": "url"}}
     return budget(
-        namespace,
-        endpoint={"host": "127.0.0.1", "port": database.port},
+        place.namespace,
+        endpoint={"host": "127.0.0.1", "port": place.database.port},
         capacity={"maxConnections": 170, "probe": probe},
         targets=[{"name": name, "updateMode": "InPlace"} for name in names],
         **spec,
     )
-
-
-def secrets(namespace: str, database: Postgres) -> list[Manifest]:
-    """The application's URL, and the operator's."""
-    return [
-        secret(namespace, "database", url=database.url("app", "postgres", "app")),
-        secret(namespace, "monitor", url=database.url()),
-    ]
 
 
 class Pods:
@@ -165,22 +202,10 @@ class Course:
         )
 
 
-def test_every_pod_follows_its_share(
-    control_plane: ControlPlane,
-    operator: OperatorProcess,
-    node: Node,
-    workspace: Workspace,
-    database: Postgres,
-    namespace: str,
-    repository: Path,
-    tmp_path: Path,
-) -> None:
-    allow_in_place(control_plane)
-    stage = Stage(control_plane, node, namespace)
-    pods = Pods(stage, tmp_path)
-    control_plane.apply(*secrets(namespace, database), in_place_budget(namespace, database))
-    control_plane.apply(autoscaler(namespace, 3, 12), application(namespace, repository, tmp_path))
-    with BackendCounter(database, "app") as counter:
+def test_every_pod_follows_its_share(place: Place) -> None:
+    stage, pods = place.stage, place.pods
+    place.cluster.apply(in_place_budget(place), autoscaler(place.namespace, 3, 12), application(place))
+    with place.counted() as counter:
         course = Course(stage, pods, counter)
         course.settle(3)
         course.scale(12)
@@ -190,97 +215,73 @@ def test_every_pod_follows_its_share(
         course.settle(3)
         assert pods.errors() == []
 
-        _stop_one_pod_for_a_while(stage, node, pods, course)
+        _stop_one_pod_for_a_while(stage, place.node, pods, course)
 
         for pod in stage.pods():
-            assert node.kill_containers_of(pod["metadata"]["uid"]) > 0
+            assert place.node.kill_containers_of(pod["metadata"]["uid"]) > 0
             time.sleep(1)
         course.settle(3)
         assert pods.errors() == []
 
         stage.scale(6, 12)
         time.sleep(0.3)
-        operator.stop(signal.SIGKILL)
+        place.operator.stop(signal.SIGKILL)
         time.sleep(1)
-        operator.start()
+        place.operator.start()
         course.settle(6)
         assert pods.errors() == []
 
-        database.restart()
+        place.database.restart()
         course.settle(6)
         lost = pods.errors()
         course.scale(3)
         assert pods.errors() == lost
-        wait_for_reason(control_plane, namespace, "Converged", "PodsFollow")
-        found = status(control_plane, namespace)
+        wait_for_reason(place.cluster, place.namespace, "Converged", "PodsFollow")
+        found = status(place.cluster, place.namespace)
 
     # What was under way when the server went cannot go well; everything else has to.
     print(f"{len(lost)} lost with the server's restart: {sorted({line.split(':')[0] for line in lost})}")
     assert [line for line in lost if not any(sign in line for sign in _SERVER_WENT)] == []
-    assert max(counter.counts) <= USABLE
-    assert connections_refused(workspace, database) == []
+    assert place.stayed_within_usable(counter)
     assert found["allocated"] >= 0.95 * USABLE
 
 
-def test_killed_processes_and_their_successors_stay_within_usable(
-    control_plane: ControlPlane,
-    operator: OperatorProcess,
-    node: Node,
-    workspace: Workspace,
-    database: Postgres,
-    namespace: str,
-    repository: Path,
-    tmp_path: Path,
-) -> None:
+def test_killed_processes_and_their_successors_stay_within_usable(place: Place) -> None:
     """Statements of 3 s run on after `kill -9`, while the restarted containers connect again."""
-    allow_in_place(control_plane)
-    stage = Stage(control_plane, node, namespace)
-    pods = Pods(stage, tmp_path)
-    control_plane.apply(*secrets(namespace, database), in_place_budget(namespace, database))
-    control_plane.apply(autoscaler(namespace, 3, 3), application(namespace, repository, tmp_path, seconds=3))
-    with BackendCounter(database, "app") as counter:
+    stage, pods = place.stage, place.pods
+    place.cluster.apply(
+        in_place_budget(place), autoscaler(place.namespace, 3, 3), application(place, seconds=3)
+    )
+    with place.counted() as counter:
         course = Course(stage, pods, counter)
         course.settle(3)
         for _ in range(2):
             for pod in stage.pods():
-                assert node.kill_containers_of(pod["metadata"]["uid"]) > 0
+                assert place.node.kill_containers_of(pod["metadata"]["uid"]) > 0
             time.sleep(2)
             course.settle(3)
         assert pods.errors() == []
-    assert max(counter.counts) <= USABLE
-    assert connections_refused(workspace, database) == []
+    assert place.stayed_within_usable(counter)
 
 
-def test_shares_follow_what_is_in_use(
-    control_plane: ControlPlane,
-    operator: OperatorProcess,
-    node: Node,
-    workspace: Workspace,
-    database: Postgres,
-    namespace: str,
-    repository: Path,
-    tmp_path: Path,
-) -> None:
+def test_shares_follow_what_is_in_use(place: Place) -> None:
     """One Deployment wants 120 connections, the other one 4: by weight each would get half."""
-    allow_in_place(control_plane)
-    stage = Stage(control_plane, node, namespace)
-    pods = Pods(stage, tmp_path)
+    pods = place.pods
     names = ("api", "reports")
-    control_plane.apply(
-        *secrets(namespace, database), in_place_budget(namespace, database, names, shareBy="Demand")
-    )
-    with BackendCounter(database, "app") as counter:
+    place.cluster.apply(in_place_budget(place, names, shareBy="Demand"))
+    with place.counted() as counter:
         for name, load in zip(names, (120, 4), strict=True):
-            control_plane.apply(application(namespace, repository, tmp_path, name=name, load=load))
+            place.cluster.apply(application(place, name=name, load=load))
         began = time.monotonic()
-        seen = eventually(lambda: loads(control_plane, namespace), lambda seen: seen.get("api", 0.0) > 30)
+        seen = eventually(
+            lambda: loads(place.cluster, place.namespace), lambda seen: seen.get("api", 0.0) > 30
+        )
         eventually(lambda: pods.caps("api")[0], lambda cap: cap > 120)
         print(f"{seen} in use, more than 120 of 155 after {time.monotonic() - began:.1f} s")
         assert seen["reports"] < 8
         assert pods.caps("reports")[0] > 4
         assert pods.errors() == []
-    assert max(counter.counts) <= USABLE
-    assert connections_refused(workspace, database) == []
+    assert place.stayed_within_usable(counter)
 
 
 def loads(cluster: ControlPlane, namespace: str) -> dict[str, float]:
