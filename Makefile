@@ -19,10 +19,10 @@ test: $(VENV)/.installed ## Lint, types, unit, integration and end-to-end tests.
 test-fast: $(VENV)/.installed ## Lint, types and unit tests: no cluster, in seconds.
 	@$(RUN) -m stages --fast
 
-suite: $(VENV)/.installed ## Try to break the bound with 10,000 schedules: some 90 minutes on two cores.
+suite: $(VENV)/.installed ## Try to break the bound with 13,340 schedules: some 100 minutes on two cores.
 	@$(VENV)/bin/poolbudget simulate --suite -n 460 --policy poolbudget
 
-nightly: $(VENV)/.installed ## The same with 1,000,000 schedules: for a night on many cores.
+nightly: $(VENV)/.installed ## The same with a hundred times as many: for a night on many cores.
 	@$(VENV)/bin/poolbudget simulate --suite -n 46000 --policy poolbudget
 
 trade-off: $(VENV)/.installed ## Write the table and the curve of docs/safety.md anew.
