@@ -8,7 +8,7 @@ RUN := cd tests && PYTHONPATH=. ../$(VENV)/bin/python
 .PHONY: help demo test test-fast suite nightly trade-off bench bench-allocation bench-in-place bench-acknowledgements bench-demand bench-pool bench-probes format golden crd requirements clean
 
 help: ## Show this help.
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 24
 
 demo: $(VENV)/.installed ## Scale real pods on a real cluster and count what they open; ARGS=--keep leaves it up.
 	@$(RUN) -m demo $(ARGS)
