@@ -82,8 +82,8 @@ def test_backends_never_exceed_usable(
         for replicas in (6, 9):
             stage.scale(replicas)
             stage.wait_for(replicas)
-        # The pods hold what they were given: else nothing would be tested. How much that is hangs on when each
-        # of them has started, and a process takes its time until it holds it.
+        # The pods hold what they were given: else nothing would be tested. How much that is hangs on when
+        # each of them has started, and a process takes its time until it holds it.
         eventually(lambda: counter.now, lambda seen: seen > USABLE // 4)
         stage.roll_out()
         stage.wait_for(9)
