@@ -95,8 +95,8 @@ async def test_what_connections_do_is_shown_to_who_may_see_it(server: Postgres) 
     url = server.url("app", "orders")
     apps = [await asyncpg.connect(url, server_settings=settings) for _ in range(3)]
     try:
-        await apps[0].execute("BEGIN")
-        working = asyncio.create_task(apps[1].execute("SELECT pg_sleep(30)"))
+        await apps[0].execute("BEGIN; SELECT pg_advisory_xact_lock(1)")
+        working = asyncio.create_task(apps[1].execute("SELECT pg_advisory_xact_lock(1)"))
         for role, active, hidden in (("monitor", 2, 0), ("stranger", 0, 3)):
             probe = DatabaseProbe(server.url(role, "orders"))
             try:
@@ -110,11 +110,10 @@ async def test_what_connections_do_is_shown_to_who_may_see_it(server: Postgres) 
             report = await look(server.url(role, "orders"))
             [row] = [row for row in report.backends if row.role == "app"]
             assert (row.active, row.hidden) == (active, hidden)
-        working.cancel()
-        await asyncio.gather(working, return_exceptions=True)
+        await apps[0].execute("ROLLBACK")
+        await working
     finally:
-        for app in apps:
-            app.terminate()
+        await asyncio.gather(*(app.close() for app in apps))
 
 
 async def test_a_full_server_is_still_asked(server: Postgres) -> None:
