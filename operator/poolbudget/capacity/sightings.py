@@ -35,11 +35,6 @@ class Sighting:
         """What matters of it: who says what. Mere counts change all the time."""
         return frozenset(item.tag for item in self.tagged)
 
-    @property
-    def hides_states(self) -> bool:
-        """Whether of any connection it is not known whether it is in use."""
-        return any(item.hidden for item in self.tagged)
-
 
 def tagged(rows: Iterable[Backends]) -> tuple[Tagged, ...]:
     """The connections among a server's or a pooler's that carry a tag."""
